@@ -1,0 +1,1 @@
+//! Event in: HTTP, Segment, files with field mappings, generator.

@@ -1,0 +1,1 @@
+//! Vocabulary of Revgauge: ids, events, schemas, clock, traits that cross a wall.

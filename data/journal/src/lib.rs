@@ -1,0 +1,1 @@
+//! Durable log of events on an object store.

@@ -1,0 +1,1 @@
+//! Delta tables of events and score changes, with journal positions.

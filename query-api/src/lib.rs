@@ -1,0 +1,1 @@
+//! Doors out: REST, SQL over HTTP, score feed, access.

@@ -1,0 +1,2 @@
+//! Revgauge: scoring and forecasting engine for revenue teams.
+fn main() {}
