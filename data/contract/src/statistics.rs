@@ -1,0 +1,77 @@
+//! The wall between layer 1 and layer 2: rows of statistics for entities, now or as known at an instant.
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+
+use crate::{Timestamp, error::Failure};
+
+/// Which knowledge is asked for (bitemporal: "as of t" is what was known at t).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Knowledge {
+    /// Everything known now: the live state.
+    Now,
+    /// What was known at the instant: `known_at <= t`, replayed (S-3).
+    At(Timestamp),
+}
+
+/// Which entities are asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Keys<'a> {
+    /// All of the tenant.
+    All,
+    /// These, by the pipeline's entity key.
+    These(&'a [String]),
+}
+
+/// Reads layer-1 statistics. Column names and types of the answer are the pipeline's output
+/// (`pipelines/sql/<pipeline>.sql`), tenant and entity key included. Rows come in no order.
+#[async_trait]
+pub trait StatisticsSource: Send + Sync {
+    /// Rows of a pipeline for a tenant's entities.
+    ///
+    /// Cost: a hash look-up per key for [`Knowledge::Now`]; a query over lake and tail for [`Knowledge::At`].
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown pipeline, else what the state or the lake met.
+    async fn rows(
+        &self,
+        pipeline: &str,
+        tenant_id: &str,
+        keys: Keys<'_>,
+        knowledge: Knowledge,
+    ) -> Result<Vec<RecordBatch>, Failure>;
+
+    /// Raw recent events of one entity for explanations, newest first, at most `limit`, in the events schema.
+    /// `column` is `contact`, `account` or `deal`; any of `keys` matches.
+    ///
+    /// # Errors
+    /// What the lake met.
+    async fn recent_events(
+        &self,
+        column: EntityColumn,
+        tenant_id: &str,
+        keys: &[String],
+        knowledge: Knowledge,
+        limit: usize,
+    ) -> Result<Vec<RecordBatch>, Failure>;
+}
+
+/// By which entity raw events are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntityColumn {
+    /// `coalesce(contact_id, email)`.
+    Contact,
+    /// `coalesce(account_id, domain)`.
+    Account,
+    /// `deal_id`.
+    Deal,
+}
+
+/// Changed rows of one pipeline after one micro-batch.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// Pipeline name.
+    pub pipeline: &'static str,
+    /// Changed output rows (new values).
+    pub rows: RecordBatch,
+}
