@@ -4,7 +4,10 @@
 //! plain `max(order_key || value)`, which commutes, so late and reordered changes resolve by source version, then
 //! event time, and nothing else (DESIGN.md section 2).
 
-use std::{fmt::Write as _, sync::{Arc, LazyLock}};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, LazyLock},
+};
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, StringViewBuilder, TimestampMicrosecondBuilder},
@@ -68,7 +71,12 @@ pub struct FieldChange {
 pub fn order_key(version: Option<i64>, event_time_us: i64) -> String {
     let biased = |number: i64| (number as u64) ^ (1 << 63);
     let mut key = String::with_capacity(ORDER_KEY_LEN);
-    let _ = write!(key, "{:016x}{:016x}", biased(version.unwrap_or(event_time_us)), biased(event_time_us));
+    let _ = write!(
+        key,
+        "{:016x}{:016x}",
+        biased(version.unwrap_or(event_time_us)),
+        biased(event_time_us)
+    );
     key
 }
 
@@ -97,11 +105,11 @@ pub fn order_key_time(order_key: &str) -> Option<i64> {
 pub fn version_of(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
-        Value::String(text) => text
-            .trim()
-            .parse::<i64>()
-            .ok()
-            .or_else(|| text.parse::<crate::Timestamp>().ok().map(crate::Timestamp::micros)),
+        Value::String(text) => text.trim().parse::<i64>().ok().or_else(|| {
+            text.parse::<crate::Timestamp>()
+                .ok()
+                .map(crate::Timestamp::micros)
+        }),
         _ => None,
     }
 }
@@ -123,12 +131,15 @@ fn value_text(value: &Value) -> Option<String> {
 #[must_use]
 pub fn explode(batch: &RecordBatch) -> RecordBatch {
     let mut rows = FieldRows::default();
-    if let (Some(types), Some(payloads), Some(times)) =
-        (text_column(batch, "type"), text_column(batch, "payload"), time_column(batch, "event_time"))
-    {
+    if let (Some(types), Some(payloads), Some(times)) = (
+        text_column(batch, "type"),
+        text_column(batch, "payload"),
+        time_column(batch, "event_time"),
+    ) {
         for row in 0..batch.num_rows() {
             if let Some((object, verb)) = crm_parts(types.value(row)) {
-                let payload: Map<String, Value> = serde_json::from_str(payloads.value(row)).unwrap_or_default();
+                let payload: Map<String, Value> =
+                    serde_json::from_str(payloads.value(row)).unwrap_or_default();
                 rows.append_event(batch, row, object, verb, &payload, times.value(row));
             }
         }
@@ -161,9 +172,13 @@ impl FieldRows {
         event_time_us: i64,
     ) {
         let envelope = |name: &str| {
-            text_column(batch, name).filter(|column| !column.is_null(row)).map(|column| column.value(row).to_owned())
+            text_column(batch, name)
+                .filter(|column| !column.is_null(row))
+                .map(|column| column.value(row).to_owned())
         };
-        let Some(object_id) = object_id(object, payload, &envelope) else { return };
+        let Some(object_id) = object_id(object, payload, &envelope) else {
+            return;
+        };
         let key = order_key(payload.get(VERSION).and_then(version_of), event_time_us);
         let known_at_us = time_column(batch, "known_at").map_or(event_time_us, |column| column.value(row));
         let subject = Subject {
@@ -199,15 +214,29 @@ impl FieldRows {
         envelope: &impl Fn(&str) -> Option<String>,
     ) {
         let references: &[(&str, &str)] = match subject.object {
-            "contact" => &[("email", "email"), ("account_id", "account_id"), ("user_id", "owner_id")],
+            "contact" => &[
+                ("email", "email"),
+                ("account_id", "account_id"),
+                ("user_id", "owner_id"),
+            ],
             "account" => &[("domain", "domain"), ("user_id", "owner_id")],
-            "deal" => &[("account_id", "account_id"), ("contact_id", "contact_id"), ("user_id", "owner_id")],
-            "role" => &[("deal_id", "deal_id"), ("contact_id", "contact_id"), ("email", "email")],
+            "deal" => &[
+                ("account_id", "account_id"),
+                ("contact_id", "contact_id"),
+                ("user_id", "owner_id"),
+            ],
+            "role" => &[
+                ("deal_id", "deal_id"),
+                ("contact_id", "contact_id"),
+                ("email", "email"),
+            ],
             "quota" | "forecast_submission" => &[("user_id", "user_id")],
             _ => &[],
         };
         for (column, field) in references {
-            if !payload.contains_key(*field) && let Some(value) = envelope(column) {
+            if !payload.contains_key(*field)
+                && let Some(value) = envelope(column)
+            {
                 self.append(subject, field, Some(&value));
             }
         }
@@ -233,7 +262,11 @@ impl FieldRows {
     }
 
     fn finish(mut self) -> RecordBatch {
-        let mut columns: Vec<ArrayRef> = self.text.iter_mut().map(|b| Arc::new(b.finish()) as ArrayRef).collect();
+        let mut columns: Vec<ArrayRef> = self
+            .text
+            .iter_mut()
+            .map(|b| Arc::new(b.finish()) as ArrayRef)
+            .collect();
         columns.extend(self.times.iter_mut().map(|b| Arc::new(b.finish()) as ArrayRef));
         RecordBatch::try_new(crm_fields(), columns).expect("columns are built in schema order")
     }
@@ -264,14 +297,20 @@ fn object_id(
             let contact = envelope("contact_id").or_else(|| envelope("email"))?;
             Some(format!("{}/{contact}", envelope("deal_id")?))
         }
-        _ => from_payload("id").or_else(|| from_payload(&format!("{object}_id"))).or_else(|| envelope("event_id")),
+        _ => from_payload("id")
+            .or_else(|| from_payload(&format!("{object}_id")))
+            .or_else(|| envelope("event_id")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Timestamp, event::{EventDraft, Reception}, schema::batch_of};
+    use crate::{
+        Timestamp,
+        event::{EventDraft, Reception},
+        schema::batch_of,
+    };
 
     #[test]
     fn order_keys_sort_like_their_numbers() {
@@ -288,7 +327,8 @@ mod tests {
             event_type: Some("deal.upserted".into()),
             deal_id: Some("d1".into()),
             account_id: Some("a1".into()),
-            payload: serde_json::from_str(r#"{"_version":7,"stage":"won","amount":12.5,"next_step":null}"#).expect("json"),
+            payload: serde_json::from_str(r#"{"_version":7,"stage":"won","amount":12.5,"next_step":null}"#)
+                .expect("json"),
             ..EventDraft::default()
         };
         let reception = Reception::live("t".into(), Timestamp(1_770_000_000_000_000), "test");
@@ -296,11 +336,20 @@ mod tests {
         let fields = text_column(&rows, "field").expect("field");
         let values = text_column(&rows, "value").expect("value");
         let got: Vec<_> = (0..rows.num_rows())
-            .map(|row| (fields.value(row), (!values.is_null(row)).then(|| values.value(row))))
+            .map(|row| {
+                (
+                    fields.value(row),
+                    (!values.is_null(row)).then(|| values.value(row)),
+                )
+            })
             .collect();
         let expected = [
-            ("_exists", Some("true")), ("_deleted", Some("false")), ("account_id", Some("a1")),
-            ("stage", Some("won")), ("amount", Some("12.5")), ("next_step", None),
+            ("_exists", Some("true")),
+            ("_deleted", Some("false")),
+            ("account_id", Some("a1")),
+            ("stage", Some("won")),
+            ("amount", Some("12.5")),
+            ("next_step", None),
         ];
         for row in expected {
             assert!(got.contains(&row), "{row:?} in {got:?}");

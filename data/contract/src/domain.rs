@@ -2,15 +2,82 @@
 
 /// Mail hosts that belong to nobody's company; a contact there gets no account from its address.
 const FREE_MAIL: &[&str] = &[
-    "gmail.com", "googlemail.com", "yahoo.com", "yahoo.co.uk", "yahoo.fr", "yahoo.de", "ymail.com", "hotmail.com",
-    "hotmail.co.uk", "hotmail.fr", "outlook.com", "outlook.fr", "live.com", "live.co.uk", "msn.com", "icloud.com",
-    "me.com", "mac.com", "aol.com", "gmx.de", "gmx.net", "gmx.com", "gmx.at", "web.de", "t-online.de", "freenet.de",
-    "mail.com", "mail.ru", "yandex.ru", "yandex.com", "proton.me", "protonmail.com", "pm.me", "tutanota.com",
-    "fastmail.com", "hey.com", "zoho.com", "qq.com", "163.com", "126.com", "sina.com", "naver.com", "daum.net",
-    "orange.fr", "wanadoo.fr", "free.fr", "laposte.net", "sfr.fr", "libero.it", "virgilio.it", "tin.it", "uol.com.br",
-    "bol.com.br", "terra.com.br", "comcast.net", "verizon.net", "att.net", "sbcglobal.net", "bellsouth.net",
-    "cox.net", "charter.net", "shaw.ca", "rogers.com", "btinternet.com", "sky.com", "rediffmail.com", "bigpond.com",
-    "optonline.net", "earthlink.net", "juno.com", "seznam.cz", "wp.pl", "o2.pl", "onet.pl", "interia.pl", "abv.bg",
+    "gmail.com",
+    "googlemail.com",
+    "yahoo.com",
+    "yahoo.co.uk",
+    "yahoo.fr",
+    "yahoo.de",
+    "ymail.com",
+    "hotmail.com",
+    "hotmail.co.uk",
+    "hotmail.fr",
+    "outlook.com",
+    "outlook.fr",
+    "live.com",
+    "live.co.uk",
+    "msn.com",
+    "icloud.com",
+    "me.com",
+    "mac.com",
+    "aol.com",
+    "gmx.de",
+    "gmx.net",
+    "gmx.com",
+    "gmx.at",
+    "web.de",
+    "t-online.de",
+    "freenet.de",
+    "mail.com",
+    "mail.ru",
+    "yandex.ru",
+    "yandex.com",
+    "proton.me",
+    "protonmail.com",
+    "pm.me",
+    "tutanota.com",
+    "fastmail.com",
+    "hey.com",
+    "zoho.com",
+    "qq.com",
+    "163.com",
+    "126.com",
+    "sina.com",
+    "naver.com",
+    "daum.net",
+    "orange.fr",
+    "wanadoo.fr",
+    "free.fr",
+    "laposte.net",
+    "sfr.fr",
+    "libero.it",
+    "virgilio.it",
+    "tin.it",
+    "uol.com.br",
+    "bol.com.br",
+    "terra.com.br",
+    "comcast.net",
+    "verizon.net",
+    "att.net",
+    "sbcglobal.net",
+    "bellsouth.net",
+    "cox.net",
+    "charter.net",
+    "shaw.ca",
+    "rogers.com",
+    "btinternet.com",
+    "sky.com",
+    "rediffmail.com",
+    "bigpond.com",
+    "optonline.net",
+    "earthlink.net",
+    "juno.com",
+    "seznam.cz",
+    "wp.pl",
+    "o2.pl",
+    "onet.pl",
+    "interia.pl",
+    "abv.bg",
 ];
 
 /// The address as a key: trimmed and lower-cased. `None` when it is not `local@host` with a dotted host, or is
@@ -37,7 +104,11 @@ pub fn company_domain(text: &str) -> Option<String> {
     let text = text.trim();
     let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
     let text = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let host = text.split(['/', '?', '#', ':']).next()?.trim_end_matches('.').to_lowercase();
+    let host = text
+        .split(['/', '?', '#', ':'])
+        .next()?
+        .trim_end_matches('.')
+        .to_lowercase();
     if host.is_empty() || host.len() > 253 || host.parse::<std::net::IpAddr>().is_ok() {
         return None;
     }
@@ -55,8 +126,14 @@ mod tests {
 
     #[test]
     fn domains_are_registered_ones() {
-        assert_eq!(company_domain("Jo.Doe@Mail.Acme.co.uk").as_deref(), Some("acme.co.uk"));
-        assert_eq!(company_domain("https://www.acme.io/pricing?x=1").as_deref(), Some("acme.io"));
+        assert_eq!(
+            company_domain("Jo.Doe@Mail.Acme.co.uk").as_deref(),
+            Some("acme.co.uk")
+        );
+        assert_eq!(
+            company_domain("https://www.acme.io/pricing?x=1").as_deref(),
+            Some("acme.io")
+        );
         for none in ["x@gmail.com", "co.uk", "127.0.0.1", "localhost", "", "x@"] {
             assert_eq!(company_domain(none), None, "{none}");
         }

@@ -193,7 +193,13 @@ impl Reception {
     /// A live reception with default limits.
     #[must_use]
     pub fn live(tenant_id: Arc<str>, received_at: Timestamp, source: &'static str) -> Self {
-        Self { tenant_id, received_at, source, trust: Trust::Live, max_future_us: DAY_US }
+        Self {
+            tenant_id,
+            received_at,
+            source,
+            trust: Trust::Live,
+            max_future_us: DAY_US,
+        }
     }
 }
 
@@ -212,12 +218,20 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of one field.
     pub fn field(code: &str, field: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), field: Some(field.to_owned()), message: message.into() }
+        Self {
+            code: code.to_owned(),
+            field: Some(field.to_owned()),
+            message: message.into(),
+        }
     }
 
     /// A refusal of the whole.
     pub fn whole(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), field: None, message: message.into() }
+        Self {
+            code: code.to_owned(),
+            field: None,
+            message: message.into(),
+        }
     }
 }
 
@@ -229,13 +243,29 @@ impl EventDraft {
     /// `bad_id`, `bad_email`, `time_too_early`, `time_too_far_ahead`, `not_finite`, `kind_mismatch`,
     /// `missing_object_id`.
     pub fn accept(self, reception: &Reception) -> Result<Event, Refusal> {
-        let event_type = self.event_type.as_deref().map(str::trim).filter(|name| !name.is_empty());
+        let event_type = self
+            .event_type
+            .as_deref()
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
         let event_type = event_type
-            .ok_or_else(|| Refusal::field("missing_type", "type", "the event has no type; give one such as 'email.opened'"))?
+            .ok_or_else(|| {
+                Refusal::field(
+                    "missing_type",
+                    "type",
+                    "the event has no type; give one such as 'email.opened'",
+                )
+            })?
             .to_owned();
         check_name("type", &event_type)?;
         let kind = resolve_kind(&event_type, self.kind)?;
-        let source = self.source.as_deref().map(str::trim).filter(|s| !s.is_empty()).unwrap_or(reception.source).to_owned();
+        let source = self
+            .source
+            .as_deref()
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .unwrap_or(reception.source)
+            .to_owned();
         check_name("source", &source)?;
 
         let event_time = self.event_time.unwrap_or(reception.received_at);
@@ -245,21 +275,42 @@ impl EventDraft {
             Trust::History => self.known_at.unwrap_or(event_time).min(reception.received_at),
         };
         if self.value.is_some_and(|value| !value.is_finite()) {
-            return Err(Refusal::field("not_finite", "value", "value is not a finite number"));
+            return Err(Refusal::field(
+                "not_finite",
+                "value",
+                "value is not a finite number",
+            ));
         }
         let account_id = clean_id("account_id", self.account_id)?;
         let contact_id = clean_id("contact_id", self.contact_id)?;
         let deal_id = clean_id("deal_id", self.deal_id)?;
         let user_id = clean_id("user_id", self.user_id)?;
         let event_id = clean_id("event_id", self.event_id)?;
-        let email = match self.email.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+        let email = match self
+            .email
+            .as_deref()
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+        {
             Some(text) => Some(normal_email(text).ok_or_else(|| {
-                Refusal::field("bad_email", "email", format!("'{}' is no mail address", clip(text)))
+                Refusal::field(
+                    "bad_email",
+                    "email",
+                    format!("'{}' is no mail address", clip(text)),
+                )
             })?),
             None => None,
         };
-        let domain = self.domain.as_deref().or(email.as_deref()).and_then(company_domain);
-        check_subject(kind, &event_type, [&account_id, &contact_id, &deal_id, &user_id, &email, &domain])?;
+        let domain = self
+            .domain
+            .as_deref()
+            .or(email.as_deref())
+            .and_then(company_domain);
+        check_subject(
+            kind,
+            &event_type,
+            [&account_id, &contact_id, &deal_id, &user_id, &email, &domain],
+        )?;
 
         let payload = Value::Object(self.payload).to_string();
         let mut event = Event {
@@ -301,10 +352,17 @@ fn resolve_kind(event_type: &str, given: Option<EventKind>) -> Result<EventKind,
 
 fn check_time(event_time: Timestamp, reception: &Reception) -> Result<(), Refusal> {
     if event_time < Timestamp::EARLIEST_EVENT {
-        return Err(Refusal::field("time_too_early", "event_time", format!("{event_time} is before 1990")));
+        return Err(Refusal::field(
+            "time_too_early",
+            "event_time",
+            format!("{event_time} is before 1990"),
+        ));
     }
     if event_time > reception.received_at.plus_micros(reception.max_future_us) {
-        let message = format!("{event_time} lies too far after its receipt at {}", reception.received_at);
+        let message = format!(
+            "{event_time} lies too far after its receipt at {}",
+            reception.received_at
+        );
         return Err(Refusal::field("time_too_far_ahead", "event_time", message));
     }
     Ok(())
@@ -313,7 +371,10 @@ fn check_time(event_time: Timestamp, reception: &Reception) -> Result<(), Refusa
 fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ' ' | ':' | '/');
     if name.len() > MAX_NAME_BYTES || !name.chars().all(plain) {
-        let message = format!("'{}' is no {field}: use up to {MAX_NAME_BYTES} letters, digits and . _ - : /", clip(name));
+        let message = format!(
+            "'{}' is no {field}: use up to {MAX_NAME_BYTES} letters, digits and . _ - : /",
+            clip(name)
+        );
         return Err(Refusal::field(&format!("bad_{field}"), field, message));
     }
     Ok(())
@@ -326,19 +387,33 @@ fn clean_id(field: &str, id: Option<String>) -> Result<Option<String>, Refusal> 
         return Ok(None);
     }
     if trimmed.len() > MAX_ID_BYTES {
-        let message = format!("{field} is {} bytes long; at most {MAX_ID_BYTES} are taken", trimmed.len());
+        let message = format!(
+            "{field} is {} bytes long; at most {MAX_ID_BYTES} are taken",
+            trimmed.len()
+        );
         return Err(Refusal::field("id_too_long", field, message));
     }
     if trimmed.chars().any(char::is_control) {
-        return Err(Refusal::field("bad_id", field, format!("{field} holds control characters")));
+        return Err(Refusal::field(
+            "bad_id",
+            field,
+            format!("{field} holds control characters"),
+        ));
     }
-    Ok(Some(if trimmed.len() == id.len() { id } else { trimmed.to_owned() }))
+    Ok(Some(if trimmed.len() == id.len() {
+        id
+    } else {
+        trimmed.to_owned()
+    }))
 }
 
 fn check_subject(kind: EventKind, event_type: &str, subjects: [&Option<String>; 6]) -> Result<(), Refusal> {
     let [account_id, contact_id, deal_id, user_id, email, domain] = subjects;
     if kind == EventKind::Crm {
-        let named = match event_type.split_once('.').map_or(event_type, |(object, _)| object) {
+        let named = match event_type
+            .split_once('.')
+            .map_or(event_type, |(object, _)| object)
+        {
             "account" => account_id.is_some() || domain.is_some(),
             "contact" => contact_id.is_some() || email.is_some(),
             "deal" => deal_id.is_some(),
@@ -353,7 +428,8 @@ fn check_subject(kind: EventKind, event_type: &str, subjects: [&Option<String>; 
         return Ok(());
     }
     if subjects.iter().all(|subject| subject.is_none()) {
-        let message = "the event is about nobody: give contact_id, email, account_id, domain, deal_id or user_id";
+        let message =
+            "the event is about nobody: give contact_id, email, account_id, domain, deal_id or user_id";
         return Err(Refusal::whole("missing_subject", message));
     }
     Ok(())
@@ -423,23 +499,86 @@ mod tests {
         assert_eq!(event.contact_key(), Some("jo@acme.io"));
         assert_eq!(event.account_key(), Some("acme.io"));
         assert_eq!(event.kind, EventKind::Engagement);
-        assert_eq!(event.event_id, opened().accept(&reception()).expect("accepted").event_id);
+        assert_eq!(
+            event.event_id,
+            opened().accept(&reception()).expect("accepted").event_id
+        );
     }
 
     #[test]
     fn each_fault_is_refused_by_its_code() {
         let cases: Vec<(&str, EventDraft)> = vec![
             ("missing_type", EventDraft::default()),
-            ("missing_subject", EventDraft { email: None, ..opened() }),
-            ("bad_email", EventDraft { email: Some("nobody".into()), ..opened() }),
-            ("not_finite", EventDraft { value: Some(f64::NAN), ..opened() }),
-            ("time_too_early", EventDraft { event_time: Some(Timestamp(0)), ..opened() }),
-            ("time_too_far_ahead", EventDraft { event_time: Some(Timestamp(4_000_000_000_000_000)), ..opened() }),
-            ("id_too_long", EventDraft { contact_id: Some("x".repeat(300)), ..opened() }),
-            ("bad_id", EventDraft { contact_id: Some("a\u{0}b".into()), ..opened() }),
-            ("bad_type", EventDraft { event_type: Some("a\nb".into()), ..opened() }),
-            ("kind_mismatch", EventDraft { kind: Some(EventKind::Crm), ..opened() }),
-            ("missing_object_id", EventDraft { event_type: Some("deal.upserted".into()), ..EventDraft::default() }),
+            (
+                "missing_subject",
+                EventDraft {
+                    email: None,
+                    ..opened()
+                },
+            ),
+            (
+                "bad_email",
+                EventDraft {
+                    email: Some("nobody".into()),
+                    ..opened()
+                },
+            ),
+            (
+                "not_finite",
+                EventDraft {
+                    value: Some(f64::NAN),
+                    ..opened()
+                },
+            ),
+            (
+                "time_too_early",
+                EventDraft {
+                    event_time: Some(Timestamp(0)),
+                    ..opened()
+                },
+            ),
+            (
+                "time_too_far_ahead",
+                EventDraft {
+                    event_time: Some(Timestamp(4_000_000_000_000_000)),
+                    ..opened()
+                },
+            ),
+            (
+                "id_too_long",
+                EventDraft {
+                    contact_id: Some("x".repeat(300)),
+                    ..opened()
+                },
+            ),
+            (
+                "bad_id",
+                EventDraft {
+                    contact_id: Some("a\u{0}b".into()),
+                    ..opened()
+                },
+            ),
+            (
+                "bad_type",
+                EventDraft {
+                    event_type: Some("a\nb".into()),
+                    ..opened()
+                },
+            ),
+            (
+                "kind_mismatch",
+                EventDraft {
+                    kind: Some(EventKind::Crm),
+                    ..opened()
+                },
+            ),
+            (
+                "missing_object_id",
+                EventDraft {
+                    event_type: Some("deal.upserted".into()),
+                    ..EventDraft::default()
+                },
+            ),
         ];
         for (code, draft) in cases {
             assert_eq!(draft.accept(&reception()).expect_err(code).code, code);

@@ -36,23 +36,57 @@ impl fmt::Display for EventKind {
 
 /// Known engagement types.
 pub const ENGAGEMENT: &[&str] = &[
-    "email.sent", "email.delivered", "email.opened", "email.clicked", "email.replied", "email.bounced",
-    "email.unsubscribed", "email.complained", "meeting.scheduled", "meeting.attended", "meeting.no_show",
-    "meeting.cancelled", "call.completed", "call.no_answer", "page.viewed", "form.submitted",
-    "content.downloaded", "linkedin.accepted", "linkedin.replied", "sms.replied", "transcript.recorded",
-    "action.accepted", "action.rejected", "practice.completed",
+    "email.sent",
+    "email.delivered",
+    "email.opened",
+    "email.clicked",
+    "email.replied",
+    "email.bounced",
+    "email.unsubscribed",
+    "email.complained",
+    "meeting.scheduled",
+    "meeting.attended",
+    "meeting.no_show",
+    "meeting.cancelled",
+    "call.completed",
+    "call.no_answer",
+    "page.viewed",
+    "form.submitted",
+    "content.downloaded",
+    "linkedin.accepted",
+    "linkedin.replied",
+    "sms.replied",
+    "transcript.recorded",
+    "action.accepted",
+    "action.rejected",
+    "practice.completed",
 ];
 
 /// Known enrichment types.
 pub const ENRICHMENT: &[&str] = &[
-    "company.enriched", "person.enriched", "signal.funding", "signal.hiring", "signal.news",
-    "signal.website_change", "signal.review", "signal.conference", "signal.tech_detected",
+    "company.enriched",
+    "person.enriched",
+    "signal.funding",
+    "signal.hiring",
+    "signal.news",
+    "signal.website_change",
+    "signal.review",
+    "signal.conference",
+    "signal.tech_detected",
     "signal.topic_surge",
 ];
 
 /// CRM objects; each has the verbs `upserted`, `deleted` and `merged`.
-pub const CRM_OBJECTS: &[&str] =
-    &["account", "contact", "deal", "user", "quota", "role", "stage", "forecast_submission"];
+pub const CRM_OBJECTS: &[&str] = &[
+    "account",
+    "contact",
+    "deal",
+    "user",
+    "quota",
+    "role",
+    "stage",
+    "forecast_submission",
+];
 
 /// Verbs of CRM events.
 pub const CRM_VERBS: &[&str] = &["upserted", "deleted", "merged"];

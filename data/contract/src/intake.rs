@@ -3,7 +3,11 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Position, Timestamp, error::Failure, event::{Event, Refusal}};
+use crate::{
+    Position, Timestamp,
+    error::Failure,
+    event::{Event, Refusal},
+};
 
 /// Takes accepted events into the durable log.
 ///

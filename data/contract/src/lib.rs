@@ -5,19 +5,21 @@
 //! [`score`]), and what is promised about all of it ([`invariant`]).
 #![doc = include_str!("../README.md")]
 
-pub mod time;
-pub mod error;
-pub mod event_type;
-pub mod domain;
-pub mod event;
-pub mod schema;
+pub mod access;
 pub mod crm;
-pub mod position;
-pub mod intake;
 pub mod cut;
-pub mod statistics;
-pub mod score;
+pub mod domain;
+pub mod error;
+pub mod event;
+pub mod event_type;
+pub mod feed;
+pub mod intake;
 pub mod invariant;
+pub mod position;
+pub mod schema;
+pub mod score;
+pub mod statistics;
+pub mod time;
 
 pub use error::{Classified, ErrorKind};
 pub use event::{Event, Refusal};

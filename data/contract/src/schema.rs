@@ -17,8 +17,24 @@ pub const EVENTS_VERSION: u32 = 1;
 
 /// Columns of the events schema, in order.
 pub const EVENT_COLUMNS: [&str; 18] = [
-    "tenant_id", "event_id", "kind", "type", "event_time", "ingested_at", "known_at", "source", "account_id",
-    "contact_id", "deal_id", "user_id", "email", "domain", "direction", "machine_class", "value", "payload",
+    "tenant_id",
+    "event_id",
+    "kind",
+    "type",
+    "event_time",
+    "ingested_at",
+    "known_at",
+    "source",
+    "account_id",
+    "contact_id",
+    "deal_id",
+    "user_id",
+    "email",
+    "domain",
+    "direction",
+    "machine_class",
+    "value",
+    "payload",
 ];
 
 /// UTC microseconds without a zone: the portable dialect knows no TIMESTAMPTZ.
@@ -112,7 +128,11 @@ impl EventBatchBuilder {
         for (builder, text) in self.text.iter_mut().zip(texts) {
             builder.append_option(text);
         }
-        for (builder, at) in self.times.iter_mut().zip([event.event_time, event.ingested_at, event.known_at]) {
+        for (builder, at) in self
+            .times
+            .iter_mut()
+            .zip([event.event_time, event.ingested_at, event.known_at])
+        {
             builder.append_value(at.micros());
         }
         self.value.append_option(event.value);
@@ -126,8 +146,14 @@ impl EventBatchBuilder {
     #[must_use]
     pub fn finish(&mut self) -> RecordBatch {
         self.rows = 0;
-        let mut text = self.text.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef);
-        let mut times = self.times.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef);
+        let mut text = self
+            .text
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as ArrayRef);
+        let mut times = self
+            .times
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as ArrayRef);
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(EVENT_COLUMNS.len());
         columns.extend(text.by_ref().take(4));
         columns.extend(times.by_ref());
@@ -157,13 +183,18 @@ pub fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a StringV
 /// A time column of a batch by name; `None` when absent or of another type.
 #[must_use]
 pub fn time_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a TimestampMicrosecondArray> {
-    batch.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>()
+    batch
+        .column_by_name(name)?
+        .as_primitive_opt::<TimestampMicrosecondType>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Timestamp, event::{EventDraft, Reception}};
+    use crate::{
+        Timestamp,
+        event::{EventDraft, Reception},
+    };
 
     #[test]
     fn columns_stand_where_the_schema_says() {
@@ -177,13 +208,35 @@ mod tests {
             ..EventDraft::default()
         };
         let batch = batch_of(&[draft.accept(&reception).expect("accepted")]);
-        let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<_> = batch
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
         assert_eq!(names, EVENT_COLUMNS);
         let text = |name| text_column(&batch, name).expect("text").value(0).to_owned();
         assert_eq!(
-            (text("tenant_id"), text("type"), text("source"), text("contact_id"), text("direction"), text("payload")),
-            ("t1".into(), "call.completed".into(), "test".into(), "c1".into(), "inbound".into(), "{}".into())
+            (
+                text("tenant_id"),
+                text("type"),
+                text("source"),
+                text("contact_id"),
+                text("direction"),
+                text("payload")
+            ),
+            (
+                "t1".into(),
+                "call.completed".into(),
+                "test".into(),
+                "c1".into(),
+                "inbound".into(),
+                "{}".into()
+            )
         );
-        assert_eq!(time_column(&batch, "known_at").expect("time").value(0), 1_770_000_000_000_000);
+        assert_eq!(
+            time_column(&batch, "known_at").expect("time").value(0),
+            1_770_000_000_000_000
+        );
     }
 }

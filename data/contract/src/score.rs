@@ -1,6 +1,9 @@
 //! Scores as values: what a score is, what it is made of, how it changed, and the feed's schema.
 
-use std::{collections::BTreeMap, sync::{Arc, LazyLock}};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use arrow::{
     array::RecordBatch,
@@ -288,7 +291,12 @@ pub trait ScoreService: Send + Sync {
     ///
     /// # Errors
     /// What the statistics met.
-    async fn alerts(&self, tenant_id: &str, at: Timestamp, knowledge: Knowledge) -> Result<Vec<Alert>, Failure>;
+    async fn alerts(
+        &self,
+        tenant_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<Vec<Alert>, Failure>;
 
     /// Every layer-1 key that is this entity (ids, addresses, domains, merged ids), for timelines.
     ///

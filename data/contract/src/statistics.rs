@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
-use crate::{Timestamp, error::Failure};
+use crate::{Position, Timestamp, error::Failure};
 
 /// Which knowledge is asked for (bitemporal: "as of t" is what was known at t).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,4 +74,20 @@ pub struct Changed {
     pub pipeline: &'static str,
     /// Changed output rows (new values).
     pub rows: RecordBatch,
+}
+
+/// Hears what layer 1 changed. Implemented by the live scorer.
+#[async_trait]
+pub trait StatisticsListener: Send + Sync {
+    /// Called once per journal position in order, after the live state holds the change. `as_of` is the instant the
+    /// journal object was written. Must not wait long: it queues, and back-pressure is its own setting.
+    ///
+    /// # Errors
+    /// Whatever keeps it from taking the change; the engine's delivery stops with it.
+    async fn changed(
+        &self,
+        position: Position,
+        as_of: Timestamp,
+        changed: Vec<Changed>,
+    ) -> Result<(), Failure>;
 }

@@ -1,6 +1,10 @@
 //! Instants: UTC microseconds, as text and as numbers, and the clock that is injected everywhere.
 
-use std::{fmt, str::FromStr, sync::atomic::{AtomicI64, Ordering}};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -29,7 +33,10 @@ impl Timestamp {
 
     /// Seconds since the epoch with fraction; the unit in which layer 1 computes decay.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "microseconds up to year 2255 are exact in f64")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds up to year 2255 are exact in f64"
+    )]
     pub fn seconds_f64(self) -> f64 {
         self.0 as f64 / 1e6
     }
@@ -101,7 +108,12 @@ impl FromStr for Timestamp {
                 return Ok(Self(at.timestamp_micros()));
             }
         }
-        for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"] {
+        for format in [
+            "%Y-%m-%dT%H:%M:%S%.f",
+            "%Y-%m-%d %H:%M:%S%.f",
+            "%Y-%m-%dT%H:%M",
+            "%Y-%m-%d %H:%M",
+        ] {
             if let Ok(at) = NaiveDateTime::parse_from_str(text, format) {
                 return Ok(Self(at.and_utc().timestamp_micros()));
             }
@@ -138,7 +150,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::from(Utc::now())
     }
