@@ -127,7 +127,8 @@ fn value_text(value: &Value) -> Option<String> {
 /// Deterministic and row-local, so any batching of the same events gives the same rows.
 /// Envelope references become fields too: `email` of a contact, `domain` of an account, `account_id` of contact and
 /// deal, `user_id` as `owner_id`, `contact_id` of a role. A `deleted` event gives [`DELETED`], a `merged` one
-/// [`MERGED_INTO`] (payload key `into`; null undoes the merge). The object id of a role is `deal/contact`.
+/// [`MERGED_INTO`] (payload key `into`; null undoes the merge). The object id of a role is `deal/contact`. Enrichment
+/// (`company.enriched`, `person.enriched`, `signal.tech_detected`) becomes fields of the objects `company` and `person`.
 #[must_use]
 pub fn explode(batch: &RecordBatch) -> RecordBatch {
     let mut rows = FieldRows::default();
@@ -137,7 +138,7 @@ pub fn explode(batch: &RecordBatch) -> RecordBatch {
         time_column(batch, "event_time"),
     ) {
         for row in 0..batch.num_rows() {
-            if let Some((object, verb)) = crm_parts(types.value(row)) {
+            if let Some((object, verb)) = exploded(types.value(row)) {
                 let payload: Map<String, Value> =
                     serde_json::from_str(payloads.value(row)).unwrap_or_default();
                 rows.append_event(batch, row, object, verb, &payload, times.value(row));
@@ -145,6 +146,17 @@ pub fn explode(batch: &RecordBatch) -> RecordBatch {
         }
     }
     rows.finish()
+}
+
+/// Object and verb of the types that become field rows: CRM events, and enrichment as its own objects `company` and
+/// `person`, so that what a vendor says never overwrites what the CRM says.
+fn exploded(event_type: &str) -> Option<(&str, &str)> {
+    match event_type {
+        "company.enriched" => Some(("company", "enriched")),
+        "signal.tech_detected" => Some(("company", "tech")),
+        "person.enriched" => Some(("person", "enriched")),
+        other => crm_parts(other),
+    }
 }
 
 /// Which rows of an events batch are CRM events.
@@ -196,9 +208,16 @@ impl FieldRows {
                 let into = payload.get("into").and_then(value_text);
                 self.append(&subject, MERGED_INTO, into.as_deref());
             }
+            "tech" => {
+                if let Some(name) = payload.get("technology").and_then(value_text) {
+                    self.append(&subject, &format!("tech:{}", name.to_lowercase()), Some("true"));
+                }
+            }
             _ => {
-                self.append(&subject, EXISTS, Some("true"));
-                self.append(&subject, DELETED, Some("false"));
+                if verb == "upserted" {
+                    self.append(&subject, EXISTS, Some("true"));
+                    self.append(&subject, DELETED, Some("false"));
+                }
                 self.append_references(&subject, payload, &envelope);
                 for (field, value) in payload.iter().filter(|(field, _)| !field.starts_with('_')) {
                     self.append(&subject, field, value_text(value).as_deref());
@@ -220,6 +239,8 @@ impl FieldRows {
                 ("user_id", "owner_id"),
             ],
             "account" => &[("domain", "domain"), ("user_id", "owner_id")],
+            "person" => &[("email", "email"), ("account_id", "account_id")],
+            "company" => &[("domain", "domain")],
             "deal" => &[
                 ("account_id", "account_id"),
                 ("contact_id", "contact_id"),
@@ -289,8 +310,8 @@ fn object_id(
 ) -> Option<String> {
     let from_payload = |name: &str| payload.get(name).and_then(value_text);
     match object {
-        "account" => envelope("account_id").or_else(|| envelope("domain")),
-        "contact" => envelope("contact_id").or_else(|| envelope("email")),
+        "account" | "company" => envelope("account_id").or_else(|| envelope("domain")),
+        "contact" | "person" => envelope("contact_id").or_else(|| envelope("email")),
         "deal" => envelope("deal_id"),
         "user" => envelope("user_id"),
         "role" => {

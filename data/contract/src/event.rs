@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{company_domain, normal_email},
-    event_type::{EventKind, implied_kind},
+    event_type::{EventKind, implied_direction, implied_kind},
     time::{DAY_US, Timestamp},
 };
 
@@ -312,6 +312,7 @@ impl EventDraft {
             [&account_id, &contact_id, &deal_id, &user_id, &email, &domain],
         )?;
 
+        let direction = self.direction.or_else(|| implied_direction(&event_type));
         let payload = Value::Object(self.payload).to_string();
         let mut event = Event {
             tenant_id: Arc::clone(&reception.tenant_id),
@@ -328,7 +329,7 @@ impl EventDraft {
             user_id,
             email,
             domain,
-            direction: self.direction,
+            direction,
             machine_class: self.machine_class.unwrap_or_default(),
             value: self.value,
             payload,

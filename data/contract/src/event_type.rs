@@ -115,3 +115,19 @@ pub fn crm_parts(name: &str) -> Option<(&str, &str)> {
 pub fn is_known(name: &str) -> bool {
     implied_kind(name).is_some()
 }
+
+/// The direction a known type implies when the source gives none.
+///
+/// `meeting.*`, `call.*` and unknown types imply none. For `meeting.scheduled` the event's `value` is the start of the
+/// meeting in epoch seconds; for `call.completed` and `meeting.attended` it is the duration in seconds.
+#[must_use]
+pub fn implied_direction(name: &str) -> Option<crate::event::Direction> {
+    use crate::event::Direction::{Inbound, Outbound};
+    match name {
+        "email.sent" | "email.delivered" | "email.bounced" => Some(Outbound),
+        "email.opened" | "email.clicked" | "email.replied" | "email.unsubscribed" | "email.complained"
+        | "page.viewed" | "form.submitted" | "content.downloaded" | "linkedin.accepted"
+        | "linkedin.replied" | "sms.replied" => Some(Inbound),
+        _ => None,
+    }
+}
