@@ -1,0 +1,24 @@
+# Recipes for people who work on Revgauge. CI is .ci/run.
+
+# Formatting, lints, house rules and the light tests.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test -p revgauge-testkit
+
+# Everything the README's test command runs.
+test:
+    cargo test --workspace
+
+# Crash test at 50 instants, more simulation seeds, real SDKs and real data, release benchmarks.
+slow:
+    cargo build --release
+    tests/slow/run
+
+# Accept new snapshots.
+accept:
+    REVGAUGE_ACCEPT=1 INSTA_UPDATE=always cargo test --workspace
+
+# Where the build time goes.
+timings:
+    cargo build --timings
