@@ -1,2 +1,39 @@
-//! Revgauge: scoring and forecasting engine for revenue teams.
-fn main() {}
+//! Revgauge: a scoring and forecasting engine for revenue teams.
+//!
+//! This is the composition root: it reads the command line and the settings, wires the rooms and runs them. It holds no
+//! logic of its own; see ARCHITECTURE.md for the path of an event.
+
+mod cli;
+mod commands;
+mod doors;
+mod feed_memory;
+mod output;
+mod run_file;
+mod serve;
+mod settings;
+mod telemetry;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(commands::run(cli));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

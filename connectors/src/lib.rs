@@ -1,1 +1,8 @@
-//! Event in: HTTP, Segment, files with field mappings, generator.
+//! Event in: HTTP doors, event names, files with field mappings, generator.
+#![doc = include_str!("../README.md")]
+
+pub mod http;
+pub mod event_names;
+pub mod files;
+pub mod generator;
+pub mod conformance;

@@ -11,10 +11,12 @@ mod deals;
 mod emit;
 mod names;
 mod organisation;
+mod output;
 
 pub use account::{AccountTruth, Contact};
 pub use config::{ConfigError, GeneratorConfig};
 pub use organisation::Organisation;
+pub use output::{OutputError, ParquetOutput, write_ndjson};
 
 #[cfg(test)]
 mod tests;

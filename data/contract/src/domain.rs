@@ -1,5 +1,7 @@
 //! Mail addresses and company domains in the one form used as keys.
 
+use std::borrow::Cow;
+
 /// Mail hosts that belong to nobody's company; a contact there gets no account from its address.
 const FREE_MAIL: &[&str] = &[
     "gmail.com",
@@ -84,31 +86,70 @@ const FREE_MAIL: &[&str] = &[
 /// longer than 254 characters (RFC 5321).
 #[must_use]
 pub fn normal_email(text: &str) -> Option<String> {
+    normal_email_of(text).map(Cow::into_owned)
+}
+
+/// [`normal_email`] that copies only where the address is not lower case already.
+#[must_use]
+pub fn normal_email_of(text: &str) -> Option<Cow<'_, str>> {
     let text = text.trim();
     let text = text.strip_prefix("mailto:").unwrap_or(text);
     let (local, host) = text.rsplit_once('@')?;
     let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',' | ';' | '"');
-    if local.is_empty() || text.len() > 254 || text.contains(bad) || local.contains('@') {
+    let plain = |b: u8| {
+        b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'@' | b'-' | b'_' | b'+')
+    };
+    let is_plain = text.bytes().all(plain);
+    if local.is_empty() || text.len() > 254 || (!is_plain && text.contains(bad)) || local.contains('@') {
         return None;
     }
     if !host.contains('.') || host.starts_with('.') || host.ends_with('.') || host.contains("..") {
         return None;
     }
-    Some(text.to_lowercase())
+    Some(if is_plain {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.to_lowercase())
+    })
 }
 
 /// The registered domain (public-suffix list) of a host name, URL or address; `None` for free-mail hosts, bare
 /// suffixes, IP addresses and texts that are no host. Cost: one table walk, no allocation but the answer.
 #[must_use]
 pub fn company_domain(text: &str) -> Option<String> {
+    company_domain_of(Cow::Borrowed(text)).map(Cow::into_owned)
+}
+
+/// [`company_domain`] that copies only where the host is not lower case already.
+#[must_use]
+pub fn company_domain_of(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    match text {
+        Cow::Borrowed(text) => {
+            let host = host_of(text)?;
+            if host
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
+            {
+                registered_domain(host).map(Cow::Borrowed)
+            } else {
+                registered_domain(&host.to_lowercase()).map(|domain| Cow::Owned(domain.to_owned()))
+            }
+        }
+        Cow::Owned(text) => registered_domain(&host_of(&text)?.to_lowercase())
+            .map(|domain| Cow::Owned(domain.to_owned())),
+    }
+}
+
+fn host_of(text: &str) -> Option<&str> {
     let text = text.trim();
     let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
     let text = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let host = text
-        .split(['/', '?', '#', ':'])
-        .next()?
-        .trim_end_matches('.')
-        .to_lowercase();
+    text.split(['/', '?', '#', ':'])
+        .next()
+        .map(|host| host.trim_end_matches('.'))
+}
+
+fn registered_domain(host: &str) -> Option<&str> {
     if host.is_empty() || host.len() > 253 || host.parse::<std::net::IpAddr>().is_ok() {
         return None;
     }
@@ -117,7 +158,7 @@ pub fn company_domain(text: &str) -> Option<String> {
         return None;
     }
     let domain = std::str::from_utf8(domain.as_bytes()).ok()?;
-    (!FREE_MAIL.contains(&domain)).then(|| domain.to_owned())
+    (!FREE_MAIL.contains(&domain)).then_some(domain)
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! The event envelope, how a draft from outside becomes one, and why it may be refused.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    domain::{company_domain, normal_email},
-    event_type::{EventKind, implied_direction, implied_kind},
+    event_type::EventKind,
+    judge::BorrowedDraft,
     time::{DAY_US, Timestamp},
 };
 
@@ -130,37 +129,53 @@ pub const MAX_NAME_BYTES: usize = 96;
 #[serde(default)]
 pub struct EventDraft {
     /// Idempotency key; derived from the content when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
     /// Family; implied by a known type.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EventKind>,
     /// Type name; required.
     #[serde(rename = "type")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
     /// When it happened; `accept` takes the receipt time when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub event_time: Option<Timestamp>,
     /// When the organisation knew it; honoured only for [`Trust::History`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub known_at: Option<Timestamp>,
     /// The system it came from; the connector's name when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Account id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
     /// Contact id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contact_id: Option<String>,
     /// Deal id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deal_id: Option<String>,
     /// Rep id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// Mail address of the contact.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// Company host, URL or domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// Direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
     /// Machine or person.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub machine_class: Option<MachineClass>,
     /// The type's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     /// The type's own fields.
+    #[serde(skip_serializing_if = "Map::is_empty")]
     pub payload: Map<String, Value>,
 }
 
@@ -236,246 +251,36 @@ impl Refusal {
 }
 
 impl EventDraft {
-    /// Judges the draft alone and makes it an [`Event`].
+    /// Judges the draft alone and makes it an [`Event`] (see [`crate::judge`], where the rules are).
     ///
     /// # Errors
     /// A [`Refusal`] names the first field at fault: `missing_type`, `bad_type`, `missing_subject`, `id_too_long`,
     /// `bad_id`, `bad_email`, `time_too_early`, `time_too_far_ahead`, `not_finite`, `kind_mismatch`,
     /// `missing_object_id`.
     pub fn accept(self, reception: &Reception) -> Result<Event, Refusal> {
-        let event_type = self
-            .event_type
-            .as_deref()
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        let event_type = event_type
-            .ok_or_else(|| {
-                Refusal::field(
-                    "missing_type",
-                    "type",
-                    "the event has no type; give one such as 'email.opened'",
-                )
-            })?
-            .to_owned();
-        check_name("type", &event_type)?;
-        let kind = resolve_kind(&event_type, self.kind)?;
-        let source = self
-            .source
-            .as_deref()
-            .map(str::trim)
-            .filter(|s| !s.is_empty())
-            .unwrap_or(reception.source)
-            .to_owned();
-        check_name("source", &source)?;
-
-        let event_time = self.event_time.unwrap_or(reception.received_at);
-        check_time(event_time, reception)?;
-        let known_at = match reception.trust {
-            Trust::Live => reception.received_at,
-            Trust::History => self.known_at.unwrap_or(event_time).min(reception.received_at),
-        };
-        if self.value.is_some_and(|value| !value.is_finite()) {
-            return Err(Refusal::field(
-                "not_finite",
-                "value",
-                "value is not a finite number",
-            ));
-        }
-        let account_id = clean_id("account_id", self.account_id)?;
-        let contact_id = clean_id("contact_id", self.contact_id)?;
-        let deal_id = clean_id("deal_id", self.deal_id)?;
-        let user_id = clean_id("user_id", self.user_id)?;
-        let event_id = clean_id("event_id", self.event_id)?;
-        let email = match self
-            .email
-            .as_deref()
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        {
-            Some(text) => Some(normal_email(text).ok_or_else(|| {
-                Refusal::field(
-                    "bad_email",
-                    "email",
-                    format!("'{}' is no mail address", clip(text)),
-                )
-            })?),
-            None => None,
-        };
-        let domain = self
-            .domain
-            .as_deref()
-            .or(email.as_deref())
-            .and_then(company_domain);
-        check_subject(
-            kind,
-            &event_type,
-            [&account_id, &contact_id, &deal_id, &user_id, &email, &domain],
-        )?;
-
-        let direction = self.direction.or_else(|| implied_direction(&event_type));
-        let payload = Value::Object(self.payload).to_string();
-        let mut event = Event {
-            tenant_id: Arc::clone(&reception.tenant_id),
-            event_id: String::new(),
-            kind,
-            event_type,
-            event_time,
-            ingested_at: reception.received_at,
-            known_at,
-            source,
-            account_id,
-            contact_id,
-            deal_id,
-            user_id,
-            email,
-            domain,
-            direction,
-            machine_class: self.machine_class.unwrap_or_default(),
+        let owned = |text: Option<String>| text.map(Cow::Owned);
+        let draft = BorrowedDraft {
+            event_id: owned(self.event_id),
+            kind: self.kind,
+            event_type: owned(self.event_type),
+            event_time: self.event_time,
+            known_at: self.known_at,
+            source: owned(self.source),
+            account_id: owned(self.account_id),
+            contact_id: owned(self.contact_id),
+            deal_id: owned(self.deal_id),
+            user_id: owned(self.user_id),
+            email: owned(self.email),
+            domain: owned(self.domain),
+            direction: self.direction,
+            machine_class: self.machine_class,
             value: self.value,
-            payload,
+            payload: Cow::Owned(Value::Object(self.payload).to_string()),
         };
-        event.event_id = event_id.unwrap_or_else(|| content_id(&event));
-        Ok(event)
+        Ok(draft
+            .accept(reception)?
+            .into_event(Arc::clone(&reception.tenant_id)))
     }
-}
-
-fn resolve_kind(event_type: &str, given: Option<EventKind>) -> Result<EventKind, Refusal> {
-    match (implied_kind(event_type), given) {
-        (Some(implied), Some(given)) if implied != given => Err(Refusal::field(
-            "kind_mismatch",
-            "kind",
-            format!("type '{event_type}' is of kind '{implied}', not '{given}'"),
-        )),
-        (Some(kind), _) | (None, Some(kind)) => Ok(kind),
-        (None, None) => Ok(EventKind::Engagement),
-    }
-}
-
-fn check_time(event_time: Timestamp, reception: &Reception) -> Result<(), Refusal> {
-    if event_time < Timestamp::EARLIEST_EVENT {
-        return Err(Refusal::field(
-            "time_too_early",
-            "event_time",
-            format!("{event_time} is before 1990"),
-        ));
-    }
-    if event_time > reception.received_at.plus_micros(reception.max_future_us) {
-        let message = format!(
-            "{event_time} lies too far after its receipt at {}",
-            reception.received_at
-        );
-        return Err(Refusal::field("time_too_far_ahead", "event_time", message));
-    }
-    Ok(())
-}
-
-fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ' ' | ':' | '/');
-    if name.len() > MAX_NAME_BYTES || !name.chars().all(plain) {
-        let message = format!(
-            "'{}' is no {field}: use up to {MAX_NAME_BYTES} letters, digits and . _ - : /",
-            clip(name)
-        );
-        return Err(Refusal::field(&format!("bad_{field}"), field, message));
-    }
-    Ok(())
-}
-
-fn clean_id(field: &str, id: Option<String>) -> Result<Option<String>, Refusal> {
-    let Some(id) = id else { return Ok(None) };
-    let trimmed = id.trim();
-    if trimmed.is_empty() {
-        return Ok(None);
-    }
-    if trimmed.len() > MAX_ID_BYTES {
-        let message = format!(
-            "{field} is {} bytes long; at most {MAX_ID_BYTES} are taken",
-            trimmed.len()
-        );
-        return Err(Refusal::field("id_too_long", field, message));
-    }
-    if trimmed.chars().any(char::is_control) {
-        return Err(Refusal::field(
-            "bad_id",
-            field,
-            format!("{field} holds control characters"),
-        ));
-    }
-    Ok(Some(if trimmed.len() == id.len() {
-        id
-    } else {
-        trimmed.to_owned()
-    }))
-}
-
-fn check_subject(kind: EventKind, event_type: &str, subjects: [&Option<String>; 6]) -> Result<(), Refusal> {
-    let [account_id, contact_id, deal_id, user_id, email, domain] = subjects;
-    if kind == EventKind::Crm {
-        let named = match event_type
-            .split_once('.')
-            .map_or(event_type, |(object, _)| object)
-        {
-            "account" => account_id.is_some() || domain.is_some(),
-            "contact" => contact_id.is_some() || email.is_some(),
-            "deal" => deal_id.is_some(),
-            "role" => deal_id.is_some() && (contact_id.is_some() || email.is_some()),
-            "user" => user_id.is_some(),
-            _ => return Ok(()),
-        };
-        if !named {
-            let message = format!("'{event_type}' does not say which object it is about");
-            return Err(Refusal::field("missing_object_id", "account_id", message));
-        }
-        return Ok(());
-    }
-    if subjects.iter().all(|subject| subject.is_none()) {
-        let message =
-            "the event is about nobody: give contact_id, email, account_id, domain, deal_id or user_id";
-        return Err(Refusal::whole("missing_subject", message));
-    }
-    Ok(())
-}
-
-/// An id from the content, so that the same event sent twice without one is one event. Receipt times are left out.
-fn content_id(event: &Event) -> String {
-    let mut hash = Sha256::new();
-    let time = event.event_time.micros().to_string();
-    let value = event.value.map(|value| value.to_bits().to_string());
-    let parts: [Option<&str>; 13] = [
-        Some(event.kind.as_str()),
-        Some(&event.event_type),
-        Some(&time),
-        Some(&event.source),
-        event.account_id.as_deref(),
-        event.contact_id.as_deref(),
-        event.deal_id.as_deref(),
-        event.user_id.as_deref(),
-        event.email.as_deref(),
-        event.domain.as_deref(),
-        event.direction.map(Direction::as_str),
-        value.as_deref(),
-        Some(&event.payload),
-    ];
-    for part in parts {
-        match part {
-            Some(text) => {
-                hash.update(text.len().to_le_bytes());
-                hash.update(text.as_bytes());
-            }
-            None => hash.update([0xff; 8]),
-        }
-    }
-    let digest = hash.finalize();
-    let mut id = String::with_capacity(36);
-    id.push_str("sha:");
-    for byte in &digest[..16] {
-        id.push_str(&format!("{byte:02x}"));
-    }
-    id
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(64).collect()
 }
 
 #[cfg(test)]

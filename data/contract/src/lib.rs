@@ -15,6 +15,7 @@ pub mod event_type;
 pub mod feed;
 pub mod intake;
 pub mod invariant;
+pub mod judge;
 pub mod position;
 pub mod schema;
 pub mod score;

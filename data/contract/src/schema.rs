@@ -10,7 +10,11 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
 };
 
-use crate::event::{Direction, Event};
+use crate::{
+    Timestamp,
+    event::{Direction, Event},
+    judge::JudgedEvent,
+};
 
 /// Version of [`events`]; stored with every journal object. A new column raises it.
 pub const EVENTS_VERSION: u32 = 1;
@@ -125,17 +129,40 @@ impl EventBatchBuilder {
             Some(event.machine_class.as_str()),
             Some(&event.payload),
         ];
+        let times = [event.event_time, event.ingested_at, event.known_at];
+        self.append_row(texts, times, event.value);
+    }
+
+    /// Appends one event judged on borrowed text, of the tenant whose reception judged it.
+    pub fn append_judged(&mut self, tenant_id: &str, event: &JudgedEvent<'_>) {
+        let texts: [Option<&str>; 14] = [
+            Some(tenant_id),
+            Some(&event.event_id),
+            Some(event.kind.as_str()),
+            Some(&event.event_type),
+            Some(&event.source),
+            event.account_id.as_deref(),
+            event.contact_id.as_deref(),
+            event.deal_id.as_deref(),
+            event.user_id.as_deref(),
+            event.email.as_deref(),
+            event.domain.as_deref(),
+            event.direction.map(Direction::as_str),
+            Some(event.machine_class.as_str()),
+            Some(&event.payload),
+        ];
+        let times = [event.event_time, event.ingested_at, event.known_at];
+        self.append_row(texts, times, event.value);
+    }
+
+    fn append_row(&mut self, texts: [Option<&str>; 14], times: [Timestamp; 3], value: Option<f64>) {
         for (builder, text) in self.text.iter_mut().zip(texts) {
             builder.append_option(text);
         }
-        for (builder, at) in self
-            .times
-            .iter_mut()
-            .zip([event.event_time, event.ingested_at, event.known_at])
-        {
+        for (builder, at) in self.times.iter_mut().zip(times) {
             builder.append_value(at.micros());
         }
-        self.value.append_option(event.value);
+        self.value.append_option(value);
         self.rows += 1;
     }
 

@@ -1,0 +1,1 @@
+//! Which of our types a foreign event name means.

@@ -1,0 +1,357 @@
+//! The command line: what can be asked, with an example each.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Scores and forecasts for revenue teams: events in, scores out, explained to the last point.
+#[derive(Debug, Parser)]
+#[command(name = "revgauge", version, about, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Configuration file (TOML); see `revgauge doctor --settings` for every key.
+    #[arg(long, short, global = true, env = "REVGAUGE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the data lives: a folder or s3://bucket/prefix.
+    #[arg(long, alias = "data-dir", global = true, env = "REVGAUGE_STORE", value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// A running server to talk to; found by itself when it runs on the same folder.
+    #[arg(long, global = true, env = "REVGAUGE_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// API key for the running server; not needed on the server's own machine and folder.
+    #[arg(long, global = true, env = "REVGAUGE_KEY", value_name = "KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// Tenant to work for.
+    #[arg(long, global = true, env = "REVGAUGE_TENANT", default_value = "default", value_name = "NAME")]
+    pub(crate) tenant: String,
+    /// Print JSON for programs instead of tables for people.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server: doors in, journal, engine, lake, doors out.
+    #[command(after_help = "Example:\n  revgauge keys create --role admin\n  revgauge serve --listen 127.0.0.1:8780")]
+    Serve(ServeArgs),
+    /// Show it all on a simulated organisation, through the real doors.
+    #[command(after_help = "Example:\n  revgauge demo            # keeps running with live events, Ctrl-C ends it\n  revgauge demo --once     # prints the story and ends")]
+    Demo(DemoArgs),
+    /// Import CSV, TSV, NDJSON or Parquet through a field mapping.
+    #[command(after_help = "Example:\n  revgauge import --mapping hubspot ./export --dry-run\n  revgauge import --mapping my-crm.toml deals.csv.gz\n  revgauge import events.parquet        # files already in our own schema")]
+    Import(ImportArgs),
+    /// Generate a believable revenue organisation as files or as a live stream.
+    #[command(after_help = "Example:\n  revgauge simulate --events 1000000 --out events.parquet\n  revgauge simulate --to http://127.0.0.1:8780 --key rg_... --rate 20000 --seconds 60")]
+    Simulate(SimulateArgs),
+    /// Ask in SQL.
+    #[command(after_help = "Example:\n  revgauge query \"SELECT tier, count(*) FROM scores WHERE score = 'priority' GROUP BY tier\"")]
+    Query(QueryArgs),
+    /// The scores of contacts, accounts or deals, best first.
+    #[command(after_help = "Example:\n  revgauge scores contact --score priority --limit 10\n  revgauge scores deal deal-1-1 --as-of 2026-03-01")]
+    Scores(ScoresArgs),
+    /// Why a score is what it is, or why it changed between two instants.
+    #[command(after_help = "Example:\n  revgauge explain contact jo@acme.io\n  revgauge explain deal d-17 --from 2026-03-01 --to 2026-03-08")]
+    Explain(ExplainArgs),
+    /// The streaming SQL of layer 1: list, explain, verify, deploy.
+    #[command(after_help = "Example:\n  revgauge pipelines verify\n  revgauge pipelines deploy --dry-run > program.sql")]
+    Pipelines {
+        #[command(subcommand)]
+        command: PipelinesCommand,
+    },
+    /// The opinions of layer 2: list, show, validate.
+    #[command(after_help = "Example:\n  revgauge definitions show engagement\n  revgauge definitions validate ./definitions")]
+    Definitions {
+        #[command(subcommand)]
+        command: DefinitionsCommand,
+    },
+    /// API keys: create (shown once), list, revoke.
+    #[command(after_help = "Example:\n  revgauge --tenant acme keys create --role admin --name 'RevOps laptop'")]
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Refused events: read them, send them again.
+    #[command(name = "dead-letters", after_help = "Example:\n  revgauge dead-letters list --limit 20\n  revgauge dead-letters replay")]
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLettersCommand,
+    },
+    /// Check store, settings, definitions and data.
+    #[command(after_help = "Example:\n  revgauge doctor\n  revgauge doctor --settings   # every setting with its value")]
+    Doctor(DoctorArgs),
+    /// Measure ingestion, latency, memory and restart on this machine.
+    #[command(after_help = "Example:\n  revgauge bench ingest --events 2000000\n  revgauge bench latency --rate 20000 --seconds 30")]
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Print the story once and end with 0.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Companies to simulate.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) accounts: u32,
+    /// Days of history.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) days: u32,
+    /// Live events a second after the history.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) rate: f64,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "HOST:PORT")]
+    pub(crate) listen: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Files or folders.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// A shipped mapping's name or a mapping file; `events` is our own schema.
+    #[arg(long, short, default_value = "events")]
+    pub(crate) mapping: String,
+    /// Show the first events and every problem, and write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Rows shown by a dry run.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) show: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArgs {
+    /// About how many events (sets the number of accounts).
+    #[arg(long)]
+    pub(crate) events: Option<u64>,
+    /// Companies, when --events is not given.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) accounts: u32,
+    /// Days to cover.
+    #[arg(long, default_value_t = 180)]
+    pub(crate) days: u32,
+    /// Same seed, same events.
+    #[arg(long, default_value_t = 20_261_120)]
+    pub(crate) seed: u64,
+    /// First day; by default the days end today.
+    #[arg(long)]
+    pub(crate) start: Option<String>,
+    /// File to write: .ndjson, .ndjson.gz or .parquet; `-` is standard output.
+    #[arg(long, default_value = "-", conflicts_with = "to")]
+    pub(crate) out: String,
+    /// Server to stream to as live events, as if they happened now.
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Events a second when streaming.
+    #[arg(long, default_value_t = 100.0)]
+    pub(crate) rate: f64,
+    /// Seconds to stream; without it the stream goes on until Ctrl-C.
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// The SQL text; `-` reads it from standard input.
+    pub(crate) sql: String,
+    /// Answer format.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table for people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values.
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Entity {
+    /// A person.
+    Contact,
+    /// A company.
+    Account,
+    /// An opportunity.
+    Deal,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoresArgs {
+    /// What kind of entity.
+    pub(crate) entity: Entity,
+    /// One entity's id (or mail address, or domain); without it the best are listed.
+    pub(crate) id: Option<String>,
+    /// Score to list by.
+    #[arg(long)]
+    pub(crate) score: Option<String>,
+    /// As known at an instant.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
+    /// How many to list.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// What kind of entity.
+    pub(crate) entity: Entity,
+    /// Its id, mail address or domain.
+    pub(crate) id: String,
+    /// Explain the score as known at an instant.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["from", "to"])]
+    pub(crate) as_of: Option<String>,
+    /// Explain the change since this instant.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// End of the change; now by default.
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PipelinesCommand {
+    /// Every pipeline, what it keeps and for whom.
+    List,
+    /// One pipeline: its SQL, where it is cut, what its state holds.
+    Explain {
+        /// Pipeline name.
+        name: String,
+    },
+    /// Recompute every pipeline as a batch query over the lake and compare row for row.
+    Verify,
+    /// The program for an Arroyo cluster.
+    Deploy {
+        /// Print the program instead of submitting it (submitting is not built yet).
+        #[arg(long, required = true)]
+        dry_run: bool,
+        /// Pipelines; all by default.
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DefinitionsCommand {
+    /// Every definition with its version and fingerprint.
+    List,
+    /// The text of one shipped definition.
+    Show {
+        /// Definition name.
+        name: String,
+    },
+    /// Check a file or folder of definitions; nothing is changed.
+    Validate {
+        /// File or folder.
+        path: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key for the tenant; it is shown once.
+    Create {
+        /// What the key may do.
+        #[arg(long, value_enum, default_value_t = KeyRole::Admin)]
+        role: KeyRole,
+        /// A name to know it by.
+        #[arg(long, default_value = "unnamed")]
+        name: String,
+        /// Days until it expires; without it, never.
+        #[arg(long)]
+        expires_in_days: Option<u32>,
+    },
+    /// The tenant's keys, without their secrets.
+    List,
+    /// End a key at once.
+    Revoke {
+        /// The key's public id.
+        key_id: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyRole {
+    /// Everything of the tenant.
+    Admin,
+    /// Reads everything of the tenant.
+    Revops,
+    /// Sends events, reads scores and feeds.
+    Service,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// The newest refused events.
+    List {
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Send them through the door again; the ones that are taken leave the list.
+    Replay {
+        /// At most so many.
+        #[arg(long, default_value_t = 10_000)]
+        limit: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print every setting with the value in force.
+    #[arg(long)]
+    pub(crate) settings: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Durable events a second over loopback HTTP, NDJSON batches of 500.
+    Ingest {
+        /// Events to send.
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
+        /// Connections.
+        #[arg(long, default_value_t = 8)]
+        connections: usize,
+    },
+    /// Event acknowledged to score readable by REST, at a sustained rate.
+    Latency {
+        /// Events a second.
+        #[arg(long, default_value_t = 20_000)]
+        rate: u64,
+        /// Seconds.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// Import of Parquet, memory with the state loaded, and restart with and without checkpoints.
+    Restart {
+        /// Events.
+        #[arg(long, default_value_t = 10_000_000)]
+        events: u64,
+        /// Contacts they are spread over.
+        #[arg(long, default_value_t = 1_000_000)]
+        contacts: u64,
+    },
+}

@@ -1,0 +1,40 @@
+//! `revgauge definitions`: list, show, validate.
+
+use anyhow::{Context as _, Result, bail};
+use revgauge_models::Definitions;
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::{cli::DefinitionsCommand, output};
+
+pub(crate) fn run(context: &Context, command: DefinitionsCommand) -> Result<()> {
+    match command {
+        DefinitionsCommand::List => {
+            let definitions = crate::wire::definitions(&context.settings)?;
+            let rows: Vec<Value> = definitions
+                .versions()
+                .into_iter()
+                .map(|(name, version, fingerprint)| json!({"name": name, "version": version, "fingerprint": fingerprint}))
+                .collect();
+            if context.common.json {
+                println!("{:#}", Value::Array(rows));
+            } else {
+                println!("{}", output::records(&rows));
+            }
+        }
+        DefinitionsCommand::Show { name } => match Definitions::shipped_text(&name) {
+            Some(text) => print!("{text}"),
+            None => bail!("no definition is called '{name}': see `revgauge definitions list`"),
+        },
+        DefinitionsCommand::Validate { path } => {
+            if path.is_dir() {
+                Definitions::load(&path).map(drop)
+            } else {
+                Definitions::validate_file(&path)
+            }
+            .with_context(|| format!("{} is not valid; nothing was changed", path.display()))?;
+            println!("{} is valid", path.display());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! `revgauge demo`: a simulated organisation through the real doors, and what its people would see.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use revgauge_connectors::generator::{GeneratorConfig, Organisation, write_ndjson};
+use revgauge_contract::{
+    Clock,
+    event::EventDraft,
+    time::{DAY_US, SystemClock},
+};
+use serde_json::{Value, json};
+
+use super::{Client, Context, scores::quoted, simulate::LiveStream};
+use crate::{cli::DemoArgs, doors::operator_key, output, serve::Server};
+
+/// Events sent a request.
+const BATCH_EVENTS: usize = 500;
+/// Longest wait for scores to be up to date with what was sent.
+const SETTLE: Duration = Duration::from_secs(60);
+/// The tenant of the demo.
+const TENANT: &str = "demo";
+
+pub(crate) async fn run(mut context: Context, args: DemoArgs) -> Result<()> {
+    let own_folder = context.common.store.is_none().then(tempfile_folder).transpose()?;
+    if let Some(folder) = &own_folder {
+        context.settings.store.url = folder.display().to_string();
+    }
+    context.common.tenant = TENANT.to_owned();
+    context.settings.server.listen.clone_from(&args.listen);
+    let server = Server::start(&context.settings).await?;
+    let outcome = story(&server, &args).await;
+    let closed = server.stop().await;
+    if let Some(folder) = &own_folder {
+        std::fs::remove_dir_all(folder)?;
+    }
+    outcome.and(closed)
+}
+
+/// A folder of the demo's own, removed at its end.
+fn tempfile_folder() -> Result<std::path::PathBuf> {
+    let folder = std::env::temp_dir().join(format!("revgauge-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
+    let operator = Client::network(server.url(), operator_key(server.node().operator_secret(), TENANT))?;
+    let made = operator.post("/v1/keys", &json!({"role": "admin", "name": "demo"})).await?;
+    let secret = made.get("secret").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let client = Client::network(server.url(), secret.clone())?;
+    println!("Revgauge demo: server on {}  key {secret}", server.url());
+
+    let config = GeneratorConfig { accounts: args.accounts, days: args.days, reps: 6, ..GeneratorConfig::default() }
+        .ending_before(SystemClock.now());
+    let mut organisation = Organisation::new(config)?;
+    let started = Instant::now();
+    let sent = send_history(&client, &mut organisation).await?;
+    println!(
+        "\n{} events of {} contacts at {} companies sent through HTTP in {:.1} s",
+        output::count(sent),
+        output::count(organisation.contacts() as u64),
+        args.accounts,
+        started.elapsed().as_secs_f64()
+    );
+    let mut live = LiveStream::new(organisation, args.rate.max(0.0));
+    for _ in 0..10 {
+        send_live(&client, &mut live).await?;
+        tokio::time::sleep(LiveStream::TICK).await;
+    }
+    settle(server).await?;
+    tell(&client).await?;
+    if args.once {
+        return Ok(());
+    }
+    println!("\nLive events flow at {} a second; Ctrl-C ends the demo. Try in another terminal:", args.rate);
+    println!("  revgauge --server {} --key {secret} query \"SELECT * FROM scores LIMIT 5\"", server.url());
+    let mut tick = tokio::time::interval(LiveStream::TICK);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => send_live(&client, &mut live).await?,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+async fn send_history(client: &Client, organisation: &mut Organisation) -> Result<u64> {
+    let bar = output::progress(None, "events");
+    let (mut sent, mut waiting) = (0, Vec::new());
+    let now = SystemClock.now();
+    while let Some(day) = organisation.next_day() {
+        // What was planned past now has not happened yet.
+        waiting.extend(day.into_iter().filter(|draft| draft.event_time.is_some_and(|at| at <= now)));
+        while waiting.len() >= BATCH_EVENTS {
+            let batch: Vec<EventDraft> = waiting.drain(..BATCH_EVENTS).collect();
+            sent += post(client, "/v1/events?verbose=false&history=true", &batch).await?;
+            bar.set_position(sent);
+        }
+    }
+    sent += post(client, "/v1/events?verbose=false&history=true", &waiting).await?;
+    bar.finish_and_clear();
+    Ok(sent)
+}
+
+async fn post(client: &Client, path: &str, batch: &[EventDraft]) -> Result<u64> {
+    let mut body = Vec::with_capacity(batch.len() * 256);
+    for draft in batch {
+        write_ndjson(&mut body, draft)?;
+    }
+    if batch.is_empty() {
+        return Ok(0);
+    }
+    let answer = client.send("POST", path, "application/x-ndjson", Bytes::from(body)).await?;
+    if answer.status != 200 {
+        bail!("the door refused simulated events: {}", String::from_utf8_lossy(&answer.body));
+    }
+    Ok(batch.len() as u64)
+}
+
+async fn send_live(client: &Client, live: &mut LiveStream) -> Result<()> {
+    let (body, count) = live.batch(SystemClock.now())?;
+    if count > 0 {
+        let answer = client.send("POST", "/v1/events?verbose=false", "application/x-ndjson", body).await?;
+        if answer.status != 200 {
+            bail!("the door refused live events: {}", String::from_utf8_lossy(&answer.body));
+        }
+    }
+    Ok(())
+}
+
+async fn settle(server: &Server) -> Result<()> {
+    let started = Instant::now();
+    while !server.node().settled() {
+        if started.elapsed() > SETTLE {
+            bail!("scores did not catch up with the events within {} s", SETTLE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// What is shown, each with the SQL that gives it.
+const STORY: &[(&str, &str)] = &[
+    ("Events in", "SELECT kind, count(*) AS events FROM events GROUP BY kind ORDER BY kind"),
+    (
+        "How fresh",
+        "SELECT source, max(event_time) AS newest_event, max(ingested_at) AS last_received, count(*) AS events \
+         FROM events GROUP BY source ORDER BY source",
+    ),
+    (
+        "Contacts by tier",
+        "SELECT tier, count(*) AS contacts FROM scores WHERE entity_kind = 'contact' AND score = 'priority' \
+         GROUP BY tier ORDER BY tier",
+    ),
+    (
+        "Ten contacts to call first",
+        "SELECT entity_id AS contact, name, value AS priority, tier, reasons FROM scores \
+         WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL ORDER BY value DESC, entity_id LIMIT 10",
+    ),
+    (
+        "Five deals most at risk",
+        "SELECT entity_id AS deal, name, value AS health, reasons FROM scores \
+         WHERE entity_kind = 'deal' AND score = 'health' AND value IS NOT NULL ORDER BY value, entity_id LIMIT 5",
+    ),
+];
+
+async fn tell(client: &Client) -> Result<()> {
+    for (title, sql) in STORY {
+        let rows = client.sql(sql).await?;
+        println!("\n{title}\n{}\n  SQL: {sql}", output::records(&rows));
+        if rows.is_empty() {
+            bail!("the demo has no rows for '{title}'");
+        }
+    }
+    tell_advice(client).await?;
+    tell_change(client).await
+}
+
+async fn tell_advice(client: &Client) -> Result<()> {
+    let sql = "SELECT entity_id AS deal, rule, severity, message, advice FROM alerts WHERE entity_kind = 'deal' \
+               AND entity_id IN (SELECT entity_id FROM scores WHERE entity_kind = 'deal' AND score = 'health' \
+               AND value IS NOT NULL ORDER BY value, entity_id LIMIT 5) ORDER BY deal, severity, rule";
+    let rows = client.sql(sql).await?;
+    println!("\nWhat to do about them\n{}\n  SQL: {sql}", output::records(&rows));
+    Ok(())
+}
+
+/// The contact that moved most since a week ago, and why.
+async fn tell_change(client: &Client) -> Result<()> {
+    let now = SystemClock.now();
+    let (from, to) = (now.plus_micros(-7 * DAY_US).to_string(), now.to_string());
+    let sql = format!(
+        "SELECT b.entity_id AS contact, a.value AS week_ago, b.value AS now FROM scores_as_of({0}) a \
+         JOIN scores_as_of({1}) b ON a.entity_id = b.entity_id AND a.score = b.score AND a.entity_kind = b.entity_kind \
+         WHERE a.score = 'engagement' AND a.entity_kind = 'contact' AND a.value IS NOT NULL AND b.value IS NOT NULL \
+         ORDER BY abs(b.value - a.value) DESC, contact LIMIT 1",
+        quoted(&from),
+        quoted(&to)
+    );
+    let rows = client.sql(&sql).await?;
+    let Some(contact) = rows.first().and_then(|row| row.get("contact")).and_then(Value::as_str) else {
+        bail!("no contact has an engagement score both now and a week ago");
+    };
+    println!("\nThe contact whose engagement moved most in a week\n{}\n  SQL: {sql}", output::records(&rows));
+    let why = format!(
+        "SELECT factor, points, reason FROM score_change('contact', {}, {}, {}) WHERE score = 'engagement' \
+         ORDER BY abs(points) DESC, factor",
+        quoted(contact),
+        quoted(&from),
+        quoted(&to)
+    );
+    println!("\nWhy\n{}\n  SQL: {why}", output::records(&client.sql(&why).await?));
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `revgauge keys`: create, list, revoke; through the running server or straight on the store.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Client, Context, client::encode};
+use crate::{
+    cli::{KeyRole, KeysCommand},
+    output,
+};
+
+pub(crate) async fn run(context: &Context, command: KeysCommand) -> Result<()> {
+    let client = Client::connect(context).await?;
+    let outcome = act(context, &client, command).await;
+    client.close().await?;
+    outcome
+}
+
+async fn act(context: &Context, client: &Client, command: KeysCommand) -> Result<()> {
+    match command {
+        KeysCommand::Create { role, name, expires_in_days } => {
+            let role = match role {
+                KeyRole::Admin => "admin",
+                KeyRole::Revops => "revops",
+                KeyRole::Service => "service",
+            };
+            let body = json!({"role": role, "name": name, "expires_in_days": expires_in_days});
+            let answer = client.post("/v1/keys", &body).await?;
+            if context.common.json {
+                println!("{answer:#}");
+            } else {
+                let secret = answer.get("secret").and_then(Value::as_str).unwrap_or_default();
+                println!("{secret}");
+                eprintln!("a {role} key of tenant '{}'; it is shown this once: keep it safe", context.common.tenant);
+            }
+        }
+        KeysCommand::List => {
+            let answer = client.get("/v1/keys").await?;
+            if context.common.json {
+                println!("{answer:#}");
+            } else {
+                let keys = answer.get("keys").and_then(Value::as_array).cloned().unwrap_or_default();
+                println!("{}", output::records(&keys));
+            }
+        }
+        KeysCommand::Revoke { key_id } => {
+            let path = format!("/v1/keys/{}", encode(&key_id));
+            client.send("DELETE", &path, "application/json", bytes::Bytes::new()).await?.json()?;
+            println!("key {key_id} is revoked");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! One file a command; all of them speak to the doors, of a running server or of an in-process one.
+
+mod bench;
+mod client;
+mod dead_letters;
+mod definitions;
+mod demo;
+mod doctor;
+mod import;
+mod keys;
+mod pipelines;
+mod query;
+mod scores;
+mod simulate;
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Cli, Command, Common},
+    settings::{self, Settings},
+    telemetry,
+};
+pub(crate) use client::Client;
+
+/// What every command starts from.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) common: Common,
+    pub(crate) settings: Settings,
+}
+
+/// Reads the settings and runs the command.
+///
+/// # Errors
+/// What the command met, for people.
+pub(crate) async fn run(cli: Cli) -> Result<()> {
+    let settings = settings::load(cli.common.config.as_deref(), cli.common.store.as_deref())?;
+    let quiet = !matches!(cli.command, Command::Serve(_));
+    telemetry::install(&settings.telemetry, if quiet { Some("warn") } else { None })?;
+    let context = Context { common: cli.common, settings };
+    match cli.command {
+        Command::Serve(args) => crate::serve::run(context, args).await,
+        Command::Demo(args) => demo::run(context, args).await,
+        Command::Import(args) => import::run(context, args).await,
+        Command::Simulate(args) => simulate::run(&context, args).await,
+        Command::Query(args) => query::run(&context, args).await,
+        Command::Scores(args) => scores::list(&context, args).await,
+        Command::Explain(args) => scores::explain(&context, args).await,
+        Command::Pipelines { command } => pipelines::run(&context, command).await,
+        Command::Definitions { command } => definitions::run(&context, command),
+        Command::Keys { command } => keys::run(&context, command).await,
+        Command::DeadLetters { command } => dead_letters::run(&context, command).await,
+        Command::Doctor(args) => doctor::run(&context, args).await,
+        Command::Bench { command } => bench::run(&context, command).await,
+    }
+}

@@ -1,0 +1,162 @@
+//! `revgauge simulate`: the generated organisation as files or as a live stream.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write, stdout},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use revgauge_connectors::generator::{GeneratorConfig, Organisation, ParquetOutput, write_ndjson};
+use revgauge_contract::{
+    Clock, Timestamp,
+    event::EventDraft,
+    time::{DAY_US, SystemClock},
+};
+
+use super::{Client, Context};
+use crate::{cli::SimulateArgs, output};
+
+pub(crate) async fn run(context: &Context, args: SimulateArgs) -> Result<()> {
+    let organisation = Organisation::new(config(&args)?)?;
+    match &args.to {
+        Some(base) => stream(context, &args, base, organisation).await,
+        None => write(context, &args, organisation),
+    }
+}
+
+fn config(args: &SimulateArgs) -> Result<GeneratorConfig> {
+    let mut config =
+        GeneratorConfig { seed: args.seed, accounts: args.accounts, days: args.days, ..GeneratorConfig::default() };
+    config.reps = (config.accounts / 15).clamp(2, 5000);
+    if let Some(events) = args.events {
+        config = config.sized_for(events);
+    }
+    Ok(match &args.start {
+        Some(start) => GeneratorConfig { start: start.parse::<Timestamp>()?, ..config },
+        None => config.ending_before(SystemClock.now()),
+    })
+}
+
+fn write(context: &Context, args: &SimulateArgs, mut organisation: Organisation) -> Result<()> {
+    let days = organisation.config().days;
+    let bar = output::progress(Some(u64::from(days)), "days");
+    let create = || File::create(&args.out).with_context(|| format!("cannot create {}", args.out));
+    let rows = if args.out.ends_with(".parquet") {
+        let until = organisation.config().start.plus_micros((i64::from(days) + 10) * DAY_US);
+        let mut file = ParquetOutput::new(BufWriter::new(create()?), &context.common.tenant, until)?;
+        each_day(&mut organisation, &bar, |draft| Ok(file.write(draft)?))?;
+        file.finish()?
+    } else if args.out.ends_with(".gz") {
+        let mut file = GzEncoder::new(BufWriter::new(create()?), Compression::fast());
+        let rows = each_day(&mut organisation, &bar, |draft| Ok(write_ndjson(&mut file, &draft)?))?;
+        file.finish()?.flush()?;
+        rows
+    } else if args.out == "-" {
+        let mut out = BufWriter::new(stdout().lock());
+        let rows = each_day(&mut organisation, &bar, |draft| Ok(write_ndjson(&mut out, &draft)?))?;
+        out.flush()?;
+        rows
+    } else if args.out.ends_with(".ndjson") || args.out.ends_with(".jsonl") {
+        let mut out = BufWriter::new(create()?);
+        let rows = each_day(&mut organisation, &bar, |draft| Ok(write_ndjson(&mut out, &draft)?))?;
+        out.flush()?;
+        rows
+    } else {
+        bail!("cannot tell the format of '{}': end it with .ndjson, .ndjson.gz or .parquet", args.out);
+    };
+    bar.finish_and_clear();
+    eprintln!("{} events of {} contacts", output::count(rows), output::count(organisation.contacts() as u64));
+    Ok(())
+}
+
+fn each_day(
+    organisation: &mut Organisation,
+    bar: &indicatif::ProgressBar,
+    mut take: impl FnMut(EventDraft) -> Result<()>,
+) -> Result<u64> {
+    let mut rows = 0;
+    while let Some(day) = organisation.next_day() {
+        rows += day.len() as u64;
+        for draft in day {
+            take(draft)?;
+        }
+        bar.inc(1);
+    }
+    Ok(rows)
+}
+
+/// Sends generated events as if each happened now, at a steady rate, until told to stop.
+async fn stream(context: &Context, args: &SimulateArgs, base: &str, organisation: Organisation) -> Result<()> {
+    let key = context.common.key.clone().ok_or_else(|| anyhow!("streaming needs a key: give --key or REVGAUGE_KEY"))?;
+    let client = Client::network(base, key)?;
+    let bar = output::progress(None, "events sent");
+    let mut live = LiveStream::new(organisation, args.rate);
+    let until = args.seconds.map(|seconds| tokio::time::Instant::now() + Duration::from_secs(seconds));
+    let mut tick = tokio::time::interval(LiveStream::TICK);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = tokio::signal::ctrl_c() => break,
+        }
+        if until.is_some_and(|until| tokio::time::Instant::now() >= until) {
+            break;
+        }
+        let (body, count) = live.batch(SystemClock.now())?;
+        if count > 0 {
+            let answer = client.send("POST", "/v1/events?verbose=false", "application/x-ndjson", body).await?;
+            if answer.status >= 300 {
+                bail!("{}", answer.refusal());
+            }
+            bar.inc(count);
+        }
+    }
+    bar.finish_and_clear();
+    eprintln!("{} events sent", output::count(live.sent));
+    Ok(())
+}
+
+/// Generated events with the time of their sending.
+#[derive(Debug)]
+pub(crate) struct LiveStream {
+    organisation: Organisation,
+    queue: std::collections::VecDeque<EventDraft>,
+    rate: f64,
+    owed: f64,
+    pub(crate) sent: u64,
+    run: i64,
+}
+
+impl LiveStream {
+    /// How often a batch is sent.
+    pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+    pub(crate) fn new(organisation: Organisation, rate: f64) -> Self {
+        let run = SystemClock.now().micros();
+        Self { organisation, queue: std::collections::VecDeque::new(), rate, owed: 0.0, sent: 0, run }
+    }
+
+    /// The events due in one tick as NDJSON, and their number.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a batch is small and positive")]
+    pub(crate) fn batch(&mut self, now: Timestamp) -> Result<(Bytes, u64)> {
+        self.owed += self.rate * Self::TICK.as_secs_f64();
+        let count = self.owed.floor().max(0.0) as u64;
+        self.owed -= count as f64;
+        let mut body = Vec::with_capacity(count as usize * 256);
+        for _ in 0..count {
+            while self.queue.is_empty() {
+                self.queue.extend(self.organisation.draw_day());
+            }
+            if let Some(mut draft) = self.queue.pop_front() {
+                draft.event_time = Some(now);
+                // A live run sends each generated event once; another run is other events.
+                draft.event_id = draft.event_id.map(|id| format!("{id}-live{}", self.run));
+                write_ndjson(&mut body, &draft)?;
+            }
+        }
+        self.sent += count;
+        Ok((Bytes::from(body), count))
+    }
+}
