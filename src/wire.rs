@@ -1,25 +1,401 @@
-//! Start-up, cut by room: each function makes one room's handle; `Node` holds them all.
+//! Start-up, cut by room: each function makes one room's handle; `Node` holds them all and ends them in order.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use axum::Router;
-use object_store::ObjectStore;
-use revgauge_connectors::http::Door;
+use futures::StreamExt;
+use object_store::{ObjectStore, path::Path};
+use revgauge_connectors::{event_names::EventNames, http::Door};
 use revgauge_contract::{
     Clock, Position,
-    cut::LakeTable,
+    cut::{CutReader, LakeTable},
+    feed::FeedSink,
+    intake::EventIntake,
+    statistics::{StatisticsListener, StatisticsSource},
     time::SystemClock,
 };
-use revgauge_journal::{DeadLetterStore, Deduplicator, FeedJournal, Journal, Pump};
+use revgauge_journal::{
+    DurableDedup, FeedJournal, Journal, JournalName, Pump, StoredDeadLetters,
+};
 use revgauge_lake::Lake;
-use revgauge_models::{Definitions, LiveScorer, Scoring};
+use revgauge_models::{Definitions, LiveScorer, Memories, Scoring};
 use revgauge_pipelines::{Runtime, Statistics};
-use revgauge_query_api::{Api, KeyStore};
+use revgauge_query_api::{Api, ApiParts, access::KeyStore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    doors,
-    run_file::{self, FolderLock},
+    doors::{self, Status, Tables},
+    run_file::{self, FolderLock, RunningServer},
     settings::Settings,
 };
+
+/// All rooms of one deployment, joined.
+pub(crate) struct Node {
+    router: Router,
+    operator_secret: String,
+    rooms: Arc<Rooms>,
+    api: Arc<Api>,
+    background: CancellationToken,
+    readers: CancellationToken,
+    tasks: TaskTracker,
+    pumps: TaskTracker,
+    query_runtime: Option<tokio::runtime::Runtime>,
+    lock: Option<FolderLock>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("rooms", &self.rooms).finish_non_exhaustive()
+    }
+}
+
+/// The handle of each room.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) feed: Arc<FeedJournal>,
+    pub(crate) lake: Arc<Lake>,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) scoring: Arc<Scoring>,
+    pub(crate) live: Arc<LiveScorer>,
+    pub(crate) keys: Arc<KeyStore>,
+    pub(crate) dead_letters: Arc<StoredDeadLetters>,
+    pub(crate) delivered: tokio::sync::watch::Receiver<Position>,
+    pub(crate) event_names: Arc<EventNames>,
+}
+
+/// The definitions in force: what ships, overlaid with the operator's folder.
+///
+/// # Errors
+/// Names file, line and key of what is wrong.
+pub(crate) fn definitions(settings: &Settings) -> Result<Definitions> {
+    Ok(match &settings.definitions.folder {
+        Some(folder) => Definitions::load(folder)?,
+        None => Definitions::shipped(),
+    })
+}
+
+fn event_names(settings: &Settings) -> Result<Arc<EventNames>> {
+    let mut names = EventNames::shipped();
+    if let Some(path) = &settings.definitions.event_names {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        names = names.extended(&path.display().to_string(), &text)?;
+    }
+    Ok(Arc::new(names))
+}
+
+fn random() -> u64 {
+    rand::Rng::random(&mut rand::rngs::StdRng::from_os_rng())
+}
+
+use rand::SeedableRng;
+
+impl Node {
+    /// Opens the store and joins the rooms; when it returns, everything acknowledged before is being caught up with.
+    ///
+    /// # Errors
+    /// What the store, its contents or the settings met, by name.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let opened = revgauge_store::open(&settings.store.url, &settings.store.options).await?;
+        let lock = opened.local_dir.as_deref().map(run_file::lock).transpose()?;
+        let store = opened.store;
+        let (background, readers) = (CancellationToken::new(), CancellationToken::new());
+        let (tasks, pumps) = (TaskTracker::new(), TaskTracker::new());
+
+        let journal = Journal::open(
+            Arc::clone(&store),
+            JournalName::Events,
+            revgauge_contract::schema::events(),
+            settings.journal.clone(),
+            Arc::clone(&clock),
+            random(),
+        )
+        .await?;
+        let feed = Arc::new(
+            FeedJournal::open(
+                Arc::clone(&store),
+                settings.journal.clone(),
+                settings.feed.clone(),
+                Arc::clone(&clock),
+                random(),
+            )
+            .await?,
+        );
+        let lake = Lake::open(Arc::clone(&store), settings.lake.clone(), Arc::clone(&clock)).await?;
+        lake.set_acknowledged(LakeTable::Events, journal.watch());
+        lake.set_acknowledged(LakeTable::ScoreChanges, feed.journal().watch());
+        spawn_feed_pump(&feed, &lake, settings, &readers, &pumps);
+
+        let runtime = open_runtime(settings, &store, &clock, &lake, &journal).await?;
+        let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
+        let statistics: Arc<dyn StatisticsSource> = Arc::new(Statistics::new(
+            Arc::clone(&runtime),
+            Arc::clone(&cuts),
+            Arc::clone(&store),
+            &settings.pipelines,
+        )?);
+        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, &cuts, &store).await?;
+        let delivered =
+            spawn_events_pump(&journal, &lake, &runtime, &live, &store, settings, &readers, &pumps).await?;
+        let live_task = Arc::clone(&live);
+        let stop = background.clone();
+        tasks.spawn(async move { live_task.run(stop).await });
+        let (lake_task, stop) = (Arc::clone(&lake), background.clone());
+        tasks.spawn(async move { lake_task.maintain(async move { stop.cancelled().await }).await });
+
+        let operator_secret = format!("{:016x}{:016x}", random(), random());
+        let keys = KeyStore::open(Arc::clone(&store), settings.api_keys.clone(), Arc::clone(&clock)).await?;
+        keys.set_operator(&operator_secret);
+        let dead_letters = Arc::new(StoredDeadLetters::new(
+            Arc::clone(&store),
+            settings.dead_letters.clone(),
+            Arc::clone(&clock),
+            random(),
+        ));
+        let rooms = Arc::new(Rooms {
+            store,
+            clock,
+            journal,
+            feed,
+            lake,
+            runtime,
+            scoring,
+            live,
+            keys,
+            dead_letters,
+            delivered,
+            event_names: event_names(settings)?,
+        });
+        let query_runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.server.query_threads.max(1))
+            .thread_name("query")
+            .enable_all()
+            .build()?;
+        let (api, router) = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
+        Ok(Self {
+            router,
+            operator_secret,
+            rooms,
+            api,
+            background,
+            readers,
+            tasks,
+            pumps,
+            query_runtime: Some(query_runtime),
+            lock,
+        })
+    }
+
+    /// All doors, in and out.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// The rooms behind the doors.
+    pub(crate) fn rooms(&self) -> &Arc<Rooms> {
+        &self.rooms
+    }
+
+    /// Secret of the operator's own keys for this run.
+    pub(crate) fn operator_secret(&self) -> &str {
+        &self.operator_secret
+    }
+
+    /// Leaves the address for commands on the same folder.
+    ///
+    /// # Errors
+    /// What writing the run file met.
+    pub(crate) fn announce(&self, server: &RunningServer) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.announce(server))
+    }
+
+    /// Whether everything acknowledged is in the state and scored.
+    pub(crate) fn settled(&self) -> bool {
+        let last = self.rooms.journal.last();
+        *self.rooms.delivered.borrow() >= last && self.rooms.live.idle_through(last)
+    }
+
+    /// Ends long answers (feeds), so that a shutdown need not wait for them.
+    pub(crate) fn end_streams(&self) {
+        self.api.end_streams();
+    }
+
+    /// Waits until everything acknowledged is scored, then writes what is buffered and lets go of the store.
+    ///
+    /// # Errors
+    /// What the last flush met; the journal still has everything acknowledged.
+    pub(crate) async fn close(mut self) -> Result<()> {
+        let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !self.settled() && tokio::time::Instant::now() < patience {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        self.background.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.rooms.feed.journal().shutdown().await;
+        self.rooms.journal.shutdown().await;
+        self.rooms.runtime.checkpoint_now().await?;
+        self.rooms.lake.flush(LakeTable::Events).await?;
+        self.rooms.lake.flush(LakeTable::ScoreChanges).await?;
+        self.readers.cancel();
+        self.pumps.close();
+        self.pumps.wait().await;
+        self.rooms.lake.shutdown().await?;
+        if let Some(runtime) = self.query_runtime.take() {
+            runtime.shutdown_background();
+        }
+        Ok(())
+    }
+}
+
+async fn open_runtime(
+    settings: &Settings,
+    store: &Arc<dyn ObjectStore>,
+    clock: &Arc<dyn Clock>,
+    lake: &Arc<Lake>,
+    journal: &Arc<Journal>,
+) -> Result<Arc<Runtime>> {
+    let runtime = Runtime::open(settings.pipelines.clone(), Arc::clone(store), Arc::clone(clock)).await?;
+    let behind_journal = runtime.position().next() < journal.first();
+    let in_lake = lake.position(LakeTable::Events);
+    if in_lake > Position::START && (runtime.position() == Position::START || behind_journal) {
+        tracing::info!(position = in_lake.0, "no usable state checkpoint: rebuilding the state from the lake");
+        let cut = lake.lake_cut(LakeTable::Events);
+        let rows = runtime.rebuild_from(cut).await?;
+        tracing::info!(rows, "state rebuilt from the lake");
+    }
+    Ok(runtime)
+}
+
+async fn open_scoring(
+    settings: &Settings,
+    statistics: &Arc<dyn StatisticsSource>,
+    feed: &Arc<FeedJournal>,
+    clock: &Arc<dyn Clock>,
+    cuts: &Arc<dyn CutReader>,
+    store: &Arc<dyn ObjectStore>,
+) -> Result<(Arc<Scoring>, Arc<LiveScorer>)> {
+    let definitions = Arc::new(definitions(settings)?);
+    let scoring = Arc::new(Scoring::new(
+        Arc::clone(statistics),
+        definitions,
+        Arc::clone(clock),
+        settings.scoring.clone(),
+    ));
+    let sink: Arc<dyn FeedSink> = Arc::clone(feed) as _;
+    let live =
+        LiveScorer::new(Arc::clone(&scoring), sink, settings.live.clone(), Arc::clone(clock));
+    let past = Arc::new(doors::PastTiers::new(Arc::clone(cuts), Arc::clone(store)));
+    let mut entries = past.all().await?;
+    while let Some(batch) = entries.next().await {
+        live.restore(&batch?)?;
+    }
+    live.resume_after(feed.last_covers());
+    scoring.set_memories(Memories { live: Some(Arc::clone(&live) as _), past: Some(past) });
+    Ok((scoring, live))
+}
+
+fn spawn_feed_pump(
+    feed: &Arc<FeedJournal>,
+    lake: &Arc<Lake>,
+    settings: &Settings,
+    stop: &CancellationToken,
+    pumps: &TaskTracker,
+) {
+    let (settled_feed, settled_lake) = (Arc::clone(feed), Arc::clone(lake));
+    let keep = settings.server.feed_positions_kept;
+    let settled = Arc::new(move || {
+        let in_lake = settled_lake.position(LakeTable::ScoreChanges);
+        in_lake.min(Position(settled_feed.journal().last().0.saturating_sub(keep)))
+    });
+    let pump = Pump::new(
+        Arc::clone(feed.journal()),
+        vec![lake.consumer(LakeTable::ScoreChanges)],
+        None,
+        settled,
+        settings.pump.clone(),
+        random(),
+    );
+    let stop = stop.clone();
+    pumps.spawn(async move {
+        if let Err(error) = pump.run(stop).await {
+            tracing::error!(%error, "reading the score feed's journal ended");
+        }
+    });
+}
+
+#[expect(clippy::too_many_arguments, reason = "joins the rooms an event passes")]
+async fn spawn_events_pump(
+    journal: &Arc<Journal>,
+    lake: &Arc<Lake>,
+    runtime: &Arc<Runtime>,
+    live: &Arc<LiveScorer>,
+    store: &Arc<dyn ObjectStore>,
+    settings: &Settings,
+    stop: &CancellationToken,
+    pumps: &TaskTracker,
+) -> Result<tokio::sync::watch::Receiver<Position>> {
+    let listener: Arc<dyn StatisticsListener> = Arc::clone(live) as _;
+    let consumers = vec![lake.consumer(LakeTable::Events), runtime.consumer(Some(listener))];
+    let resume = consumers.iter().map(|reader| reader.resume_after()).min().unwrap_or_default();
+    let dedup = DurableDedup::open(
+        Arc::clone(store),
+        Path::from("checkpoints/dedup"),
+        resume,
+        settings.dedup.clone(),
+        random(),
+    )
+    .await?;
+    let (lake, runtime) = (Arc::clone(lake), Arc::clone(runtime));
+    let settled = Arc::new(move || lake.position(LakeTable::Events).min(runtime.checkpoint_position()));
+    let pump =
+        Pump::new(Arc::clone(journal), consumers, Some(dedup), settled, settings.pump.clone(), random());
+    let delivered = pump.progress();
+    let stop = stop.clone();
+    pumps.spawn(async move {
+        if let Err(error) = pump.run(stop).await {
+            tracing::error!(%error, "reading the events' journal ended: restart the server");
+        }
+    });
+    Ok(delivered)
+}
+
+fn open_doors(
+    settings: &Settings,
+    rooms: &Arc<Rooms>,
+    cuts: &Arc<dyn CutReader>,
+    query_runtime: &tokio::runtime::Handle,
+) -> Result<(Arc<Api>, Router)> {
+    let intake: Arc<dyn EventIntake> = Arc::clone(&rooms.journal) as _;
+    let door = Arc::new(Door::new(
+        intake,
+        Arc::clone(&rooms.dead_letters) as _,
+        Arc::clone(&rooms.keys) as _,
+        Arc::clone(&rooms.clock),
+        settings.ingest.clone(),
+        Arc::clone(&rooms.event_names),
+    )?);
+    let api = Api::new(ApiParts {
+        scores: Arc::clone(&rooms.scoring) as _,
+        cuts: Arc::clone(cuts),
+        catalog: Arc::new(Tables::new(Arc::clone(rooms))),
+        feed: Arc::clone(&rooms.feed) as _,
+        keys: Arc::clone(&rooms.keys),
+        status: Arc::new(Status::new(Arc::clone(rooms), Arc::clone(&door))),
+        clock: Arc::clone(&rooms.clock),
+        settings: settings.api.clone(),
+        query_runtime: query_runtime.clone(),
+        metrics: doors::metrics()?,
+    })?;
+    let router = revgauge_connectors::http::router(door).merge(revgauge_query_api::router(Arc::clone(&api)));
+    Ok((api, router))
+}
+
+/// The folder of a local store.
+pub(crate) fn data_folder(settings: &Settings) -> Option<PathBuf> {
+    settings.store.local_folder()
+}

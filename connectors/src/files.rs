@@ -26,7 +26,7 @@ mod work;
 mod tests;
 
 pub use error::{ImportError, MappingError};
-pub use import::{DryRun, ImportReport, ImportSettings, Problem, Progress, dry_run, run};
+pub use import::{DryRun, ImportReport, ImportSettings, Problem, Progress, dry_run, reception, run};
 pub use input::{Input, discover, discover_in_store};
 pub use native::draft_from_json;
 pub use plan::Plan;

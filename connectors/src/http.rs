@@ -16,16 +16,19 @@ mod settings;
 mod sheet;
 
 #[cfg(test)]
-mod captures;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use axum::{Router, routing::post};
+use axum::{
+    Router,
+    extract::{Request, State},
+    routing::post,
+};
 
 pub use door::Door;
 pub use native::{Parsed, parse_events};
+pub use segment::parse_segment;
 pub use settings::{HttpSettings, HttpSettingsError};
 
 /// Segment calls by the last part of their path.
@@ -59,7 +62,8 @@ pub fn router(door: Arc<Door>) -> Router {
     let mut segment_routes = Router::new();
     for (name, call) in SEGMENT_PATHS {
         for path in [format!("/v1/{name}"), format!("/v1/{name}/")] {
-            let handler = move |state, request| segment::receive(state, call, request);
+            let handler =
+                move |state: State<Arc<Door>>, request: Request| segment::receive(state, call, request);
             segment_routes = segment_routes.route(&path, post(handler).fallback(segment::only_post));
         }
     }

@@ -57,7 +57,12 @@ impl Maker<'_> {
                 format_args!("{} is {value} but its parts sum to {sum}", self.name),
             );
         }
-        contributions.sort_by(|a, b| b.points.abs().total_cmp(&a.points.abs()).then_with(|| a.factor.cmp(&b.factor)));
+        contributions.sort_by(|a, b| {
+            b.points
+                .abs()
+                .total_cmp(&a.points.abs())
+                .then_with(|| a.factor.cmp(&b.factor))
+        });
         self.score(Some(value), None, contributions, facts)
     }
 
@@ -88,5 +93,10 @@ impl Maker<'_> {
 
 /// A part of a score.
 pub(crate) fn part(factor: impl Into<String>, points: f64, reason: impl Into<String>) -> Contribution {
-    Contribution { factor: factor.into(), points, reason: reason.into(), advice: None }
+    Contribution {
+        factor: factor.into(),
+        points,
+        reason: reason.into(),
+        advice: None,
+    }
 }

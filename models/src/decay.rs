@@ -93,7 +93,11 @@ pub(crate) fn bisect(from: f64, to: f64, holds: impl Fn(f64) -> bool) -> Option<
         if middle <= low || middle >= high {
             break;
         }
-        if holds(middle) { high = middle } else { low = middle }
+        if holds(middle) {
+            high = middle
+        } else {
+            low = middle
+        }
     }
     Some(high)
 }

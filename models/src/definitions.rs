@@ -33,7 +33,10 @@ pub use self::{
     intent::Intent,
     priority::Priority,
 };
-pub(crate) use self::{check::Check, read::read};
+pub(crate) use self::{
+    check::Check,
+    read::{hexadecimal, read},
+};
 
 /// What a definition file must be able to do to take part.
 pub(crate) trait Definition: Serialize + DeserializeOwned {
@@ -221,12 +224,17 @@ impl Definitions {
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn read_text(path: &Path) -> Result<String, DefinitionError> {
-    fs::read_to_string(path)
-        .map_err(|error| DefinitionError::Unreadable { path: path.display().to_string(), reason: error.to_string() })
+    fs::read_to_string(path).map_err(|error| DefinitionError::Unreadable {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
 }
 
 /// The folder's TOML files in name order, so that the first error told is always the same.
@@ -256,7 +264,11 @@ fn unknown_name(file: &str, name: &str) -> DefinitionError {
         || format!("known are {}", Definitions::NAMES.join(", ")),
         |near| format!("did you mean '{near}.toml'?"),
     );
-    DefinitionError::UnknownName { file: file.to_owned(), name: name.to_owned(), hint }
+    DefinitionError::UnknownName {
+        file: file.to_owned(),
+        name: name.to_owned(),
+        hint,
+    }
 }
 
 /// The most similar candidate when it is similar enough to be meant.

@@ -40,11 +40,19 @@ impl Curve {
     /// Value and rates for sums of gains and of penalties, both not negative.
     pub(crate) fn share(self, gains: f64, penalties: f64) -> Shared {
         let alone = self.at(gains);
-        let value = if penalties > 0.0 { self.at(gains - penalties) } else { alone };
+        let value = if penalties > 0.0 {
+            self.at(gains - penalties)
+        } else {
+            alone
+        };
         Shared {
             value,
             per_gain: if gains > 0.0 { alone / gains } else { 0.0 },
-            per_penalty: if penalties > 0.0 { (alone - value) / penalties } else { 0.0 },
+            per_penalty: if penalties > 0.0 {
+                (alone - value) / penalties
+            } else {
+                0.0
+            },
         }
     }
 }
@@ -53,7 +61,10 @@ impl Curve {
 mod tests {
     use super::*;
 
-    const CURVE: Curve = Curve { top: 100.0, scale: 30.0 };
+    const CURVE: Curve = Curve {
+        top: 100.0,
+        scale: 30.0,
+    };
 
     #[test]
     fn a_penalty_takes_at_most_what_was_there() {

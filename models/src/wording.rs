@@ -4,7 +4,11 @@ use revgauge_contract::{Timestamp, time::DAY_US};
 
 /// "3 replies", "1 reply".
 pub(crate) fn counted(n: i64, one: &str, many: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+    if n == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{n} {many}")
+    }
 }
 
 /// "2 days ago", "in 3 hours": the distance from `at` in the largest unit that fits.
@@ -41,7 +45,11 @@ mod tests {
             (800.0, "2 years ago"),
             (-3.0, "in 3 days"),
         ] {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "small test numbers")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                reason = "small test numbers"
+            )]
             let then = at.plus_micros(-(days * DAY_US as f64) as i64);
             assert_eq!(ago(at, then), text);
         }

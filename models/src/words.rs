@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 #[must_use]
 pub(crate) fn normal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for (word, _) in words(&text.to_lowercase()) {
+    for word in words(&text.to_lowercase()) {
         if !out.is_empty() {
             out.push(' ');
         }
@@ -15,13 +15,11 @@ pub(crate) fn normal(text: &str) -> String {
     out
 }
 
-/// Words with their byte offsets. A lone `&` between letters without spaces belongs to the word.
-fn words(text: &str) -> impl Iterator<Item = (&str, usize)> {
-    let part = |c: char| c.is_alphanumeric() || c == '+' || c == '#';
-    text.split(move |c: char| !part(c) && c != '&').filter_map(move |word| {
-        let word = word.trim_matches('&');
-        (!word.is_empty()).then(|| (word, word.as_ptr() as usize - text.as_ptr() as usize))
-    })
+/// Runs of letters and digits; an `&` between them belongs to the word.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '+' | '#' | '&')))
+        .map(|word| word.trim_matches('&'))
+        .filter(|word| !word.is_empty())
 }
 
 /// Whether a normal text contains a normal phrase as whole words.
@@ -51,7 +49,10 @@ impl Lexicon {
                 let text = normal(phrase);
                 let mut words = text.split(' ').map(str::to_owned);
                 let Some(first) = words.next() else { continue };
-                by_first.entry(first).or_default().push((words.collect(), meaning));
+                by_first
+                    .entry(first)
+                    .or_default()
+                    .push((words.collect(), meaning));
             }
         }
         for phrases in by_first.values_mut() {
@@ -90,7 +91,10 @@ pub(crate) fn number(text: &str) -> Option<f64> {
     if let Ok(number) = text.parse::<f64>() {
         return number.is_finite().then_some(number);
     }
-    if let Some((low, high)) = text.split_once(['-', '–']).filter(|(low, _)| !low.trim().is_empty()) {
+    if let Some((low, high)) = text
+        .split_once(['-', '–'])
+        .filter(|(low, _)| !low.trim().is_empty())
+    {
         let (low, high) = (amount(low)?, amount(high)?);
         return (low >= 0.0 && high >= low).then(|| (low.max(1.0) * high.max(1.0)).sqrt());
     }
@@ -99,13 +103,19 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 
 fn amount(text: &str) -> Option<f64> {
     let lower = text.trim().to_lowercase();
-    let digits: String =
-        lower.chars().filter(|c| !matches!(c, ',' | '_' | ' ' | '$' | '€' | '£' | '+' | '~' | '%')).collect();
+    let digits: String = lower
+        .chars()
+        .filter(|c| !matches!(c, ',' | '_' | ' ' | '$' | '€' | '£' | '+' | '~' | '%'))
+        .collect();
     let (digits, factor) = [("bn", 1e9), ("b", 1e9), ("mn", 1e6), ("m", 1e6), ("k", 1e3)]
         .iter()
         .find_map(|(suffix, factor)| digits.strip_suffix(suffix).map(|rest| (rest, *factor)))
         .unwrap_or((digits.as_str(), 1.0));
-    digits.parse::<f64>().ok().map(|number| number * factor).filter(|number| number.is_finite())
+    digits
+        .parse::<f64>()
+        .ok()
+        .map(|number| number * factor)
+        .filter(|number| number.is_finite())
 }
 
 #[cfg(test)]
@@ -138,9 +148,17 @@ mod tests {
 
     #[test]
     fn the_longest_phrase_takes_its_words() {
-        let lists = [vec!["president".to_owned()], vec!["vice president".to_owned(), "vp".to_owned()]];
+        let lists = [
+            vec!["president".to_owned()],
+            vec!["vice president".to_owned(), "vp".to_owned()],
+        ];
         let lexicon = Lexicon::new(lists.iter().map(Vec::as_slice));
-        assert_eq!(lexicon.meanings("senior vice president sales").collect::<Vec<_>>(), [1]);
+        assert_eq!(
+            lexicon
+                .meanings("senior vice president sales")
+                .collect::<Vec<_>>(),
+            [1]
+        );
         assert_eq!(lexicon.meanings("president and vp").collect::<Vec<_>>(), [0, 1]);
     }
 }

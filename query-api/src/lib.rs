@@ -1,1 +1,15 @@
 //! Doors out: REST, SQL over HTTP, score feed, access.
+#![doc = include_str!("../README.md")]
+
+pub mod access;
+mod api;
+pub mod freshness;
+mod problem;
+mod rest;
+pub mod settings;
+pub mod sql;
+
+pub use api::{Api, ApiError, ApiParts, metrics_handle, router};
+pub use problem::Problem;
+pub use rest::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource, openapi_document};
+pub use settings::ApiSettings;

@@ -66,6 +66,14 @@ impl Client {
         Ok(Self { key, place: Place::Network { http, base: base.trim_end_matches('/').to_owned() } })
     }
 
+    /// Where the answers come from, for people.
+    pub(crate) fn place(&self) -> String {
+        match &self.place {
+            Place::Network { base, .. } => format!("running at {base}"),
+            Place::InProcess { .. } => "none runs here; the store was opened in this process".to_owned(),
+        }
+    }
+
     /// The node, when the store was opened in this process.
     pub(crate) fn node(&self) -> Option<&Node> {
         match &self.place {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use revgauge_contract::Timestamp;
 
-use super::value::Convert;
+use super::value::{Convert, read_boolean};
 
 /// The cells of a row that a table asks for; empty ones are `None`.
 pub(crate) type Cells<'a> = [Option<Cow<'a, str>>];
@@ -32,7 +32,7 @@ impl Condition {
     pub(crate) fn holds(&self, cells: &Cells<'_>, received_at: Timestamp) -> bool {
         let cell = cells[self.column].as_deref();
         let among = |list: &[String]| {
-            cell.is_some_and(|cell| list.iter().any(|entry| entry.eq_ignore_ascii_case(cell)))
+            cell.is_some_and(|cell| list.iter().any(|entry| entry.eq_ignore_ascii_case(cell) || means(entry, cell)))
         };
         match &self.test {
             Test::OneOf(list) => among(list),
@@ -43,5 +43,14 @@ impl Condition {
                 .and_then(|cell| convert.time(cell).ok())
                 .is_some_and(|at| (at <= received_at) == *past),
         }
+    }
+}
+
+/// Whether a condition on `true` or `false` is met by another way of writing it (`1`, `yes`, `F`).
+fn means(entry: &str, cell: &str) -> bool {
+    match entry {
+        "true" => read_boolean(cell) == Ok(true),
+        "false" => read_boolean(cell) == Ok(false),
+        _ => false,
     }
 }

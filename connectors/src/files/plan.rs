@@ -266,14 +266,14 @@ impl<'a> Compiler<'a> {
 
     fn field(&mut self, name: &str, body: &FieldBody, usual: ValueType) -> Result<Field, MappingError> {
         let mut sources = Vec::new();
-        let needs_from = self.needed.len();
         if let Some(lookup) = &body.lookup {
             sources.push(self.lookup(lookup));
         }
         if !body.from.0.is_empty() {
             let columns = self.columns(&body.from.0);
             // One of several columns is enough, and none has to be there when another source may fill in.
-            if self.strict && body.lookup.is_none() && body.default.is_none() || body.required {
+            let expected = body.required || (self.strict && !body.optional);
+            if expected && body.lookup.is_none() {
                 self.needed.push(columns.clone());
             }
             sources.push(Source::Columns(columns));
@@ -287,9 +287,6 @@ impl<'a> Compiler<'a> {
         if sources.is_empty() && body.default.is_none() {
             let message = format!("field '{name}' has no source: give from, value, template or lookup");
             return Err(self.fault(name, message));
-        }
-        if body.required && body.lookup.is_some() {
-            self.needed.truncate(needs_from);
         }
         let convert = self.convert(body, usual)?;
         let mut when = Vec::new();
@@ -335,6 +332,7 @@ impl<'a> Compiler<'a> {
             zone,
             unit: body.unit.unwrap_or(Unit::Seconds),
             scale: body.scale,
+            decimal_comma: body.decimal_comma,
             separator: body.separator.clone().unwrap_or_else(|| ";".to_owned()),
         })
     }

@@ -88,6 +88,7 @@ pub(crate) struct Convert {
     pub(crate) zone: Tz,
     pub(crate) unit: Unit,
     pub(crate) scale: Option<f64>,
+    pub(crate) decimal_comma: bool,
     pub(crate) separator: String,
 }
 
@@ -96,8 +97,8 @@ impl Convert {
     pub(crate) fn apply(&self, text: &str) -> Result<Option<Typed>, String> {
         Ok(Some(match self.value_type {
             ValueType::Text => Typed::Text(text.to_owned()),
-            ValueType::Number => number(self.scaled(read_number(text)?))?,
-            ValueType::Integer => whole(self.scaled(read_number(text)?), text)?,
+            ValueType::Number => number(self.amount(text)?)?,
+            ValueType::Integer => whole(self.amount(text)?, text)?,
             ValueType::Boolean => Typed::Bool(read_boolean(text)?),
             ValueType::Time => Typed::Time(self.time(text)?),
             ValueType::Date => Typed::Text(self.day(text)?),
@@ -115,8 +116,14 @@ impl Convert {
         }))
     }
 
-    fn scaled(&self, number: f64) -> f64 {
-        self.scale.map_or(number, |scale| number * scale)
+    fn amount(&self, text: &str) -> Result<f64, String> {
+        let number = if self.decimal_comma {
+            let pointed: String = text.chars().filter(|c| *c != '.').collect();
+            read_number(&pointed.replace(',', "."))?
+        } else {
+            read_number(text)?
+        };
+        Ok(self.scale.map_or(number, |scale| number * scale))
     }
 
     fn list(&self, text: &str) -> Vec<Value> {
@@ -252,7 +259,8 @@ fn whole(value: f64, text: &str) -> Result<Typed, String> {
     number(value)
 }
 
-fn read_boolean(text: &str) -> Result<bool, String> {
+/// True or false, however an export writes it.
+pub(crate) fn read_boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "yes" | "y" | "1" => Ok(true),
         "false" | "f" | "no" | "n" | "0" => Ok(false),
@@ -315,6 +323,7 @@ mod tests {
             zone: Tz::UTC,
             unit: Unit::Seconds,
             scale: None,
+            decimal_comma: false,
             separator: ";".to_owned(),
         }
     }

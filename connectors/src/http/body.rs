@@ -25,8 +25,13 @@ pub(crate) async fn read(
 ) -> Result<Bytes, DoorError> {
     let encodings = encodings(headers)?;
     let limit_bytes = settings.max_wire_bytes;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > limit_bytes as u64) {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    if announced
+        .and_then(|text| text.parse::<u64>().ok())
+        .is_some_and(|length| length > limit_bytes as u64)
+    {
         return Err(DoorError::TooLong { limit_bytes });
     }
     let timeout = Duration::from_millis(settings.body_timeout_ms);
@@ -105,8 +110,12 @@ fn inflate(encoding: Encoding, bytes: &[u8], limit_bytes: usize) -> Result<Bytes
     let mut out = Vec::with_capacity(bytes.len().saturating_mul(4).min(limit_bytes));
     let most = limit_bytes as u64 + 1;
     match encoding {
-        Encoding::Gzip => flate2::read::MultiGzDecoder::new(bytes).take(most).read_to_end(&mut out),
-        Encoding::Deflate => flate2::read::ZlibDecoder::new(bytes).take(most).read_to_end(&mut out),
+        Encoding::Gzip => flate2::read::MultiGzDecoder::new(bytes)
+            .take(most)
+            .read_to_end(&mut out),
+        Encoding::Deflate => flate2::read::ZlibDecoder::new(bytes)
+            .take(most)
+            .read_to_end(&mut out),
         Encoding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(broken)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(broken)?;

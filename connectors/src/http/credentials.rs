@@ -15,7 +15,11 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Option<String> {
         }
         if scheme.eq_ignore_ascii_case("basic") {
             let pair = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
-            return Some(pair.split_once(':').map_or(pair.as_str(), |(user, _)| user).to_owned());
+            return Some(
+                pair.split_once(':')
+                    .map_or(pair.as_str(), |(user, _)| user)
+                    .to_owned(),
+            );
         }
         None
     });

@@ -36,7 +36,9 @@ pub struct Door {
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Door")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,13 +101,19 @@ impl Door {
 
     /// Lets a request in by its key.
     pub(crate) fn admit_key(&self, key: &str) -> Result<Pass, DoorError> {
-        let caller = self.authenticator.authenticate(key).ok_or(DoorError::UnknownKey)?;
+        let caller = self
+            .authenticator
+            .authenticate(key)
+            .ok_or(DoorError::UnknownKey)?;
         if caller.role == Role::Revops {
             return Err(DoorError::ReadOnlyKey);
         }
         self.rates.request(&caller.key_id)?;
         let place = self.place()?;
-        Ok(Pass { caller, _place: place })
+        Ok(Pass {
+            caller,
+            _place: place,
+        })
     }
 
     /// One of the places for requests in flight.
@@ -138,9 +146,6 @@ impl Door {
         self.rates.events(&pass.caller.key_id, sheet.judged())?;
         let retry_after_s = self.settings.retry_after_s;
         let (accepted, refused) = (sheet.accepted(), sheet.refusals().len());
-        for refusal in sheet.refusals() {
-            counter!("revgauge_ingest_refused_total", "door" => source, "code" => refusal.code.clone()).increment(1);
-        }
         let position = match sheet.take_batch() {
             Some(batch) => {
                 let appended = self.intake.append_batch(batch).await;
@@ -154,6 +159,10 @@ impl Door {
         counter!("revgauge_ingest_accepted_total", "door" => source).increment(accepted as u64);
         counter!("revgauge_ingest_unknown_types_total", "door" => source).increment(sheet.unknown_types());
         if refused > 0 {
+            for refusal in sheet.refusals() {
+                counter!("revgauge_ingest_refused_total", "door" => source, "code" => refusal.code.clone())
+                    .increment(1);
+            }
             let kept = self.dead_letters.keep(sheet.take_letters(secret)).await;
             kept.map_err(|failure| {
                 tracing::warn!(door = source, events = refused, error = %failure, "cannot keep refused events");
@@ -197,8 +206,22 @@ impl Timer {
 
 fn describe() {
     describe_counter!("revgauge_ingest_accepted_total", "events taken in, durable");
-    describe_counter!("revgauge_ingest_refused_total", "events refused, by code; each is a dead letter");
-    describe_counter!("revgauge_ingest_unknown_types_total", "events taken in whose type nobody knows: stored, unscored");
-    describe_counter!("revgauge_ingest_bytes_total", metrics::Unit::Bytes, "bytes of event bodies after decompression");
-    describe_histogram!("revgauge_ingest_seconds", metrics::Unit::Seconds, "time from request to durable answer");
+    describe_counter!(
+        "revgauge_ingest_refused_total",
+        "events refused, by code; each is a dead letter"
+    );
+    describe_counter!(
+        "revgauge_ingest_unknown_types_total",
+        "events taken in whose type nobody knows: stored, unscored"
+    );
+    describe_counter!(
+        "revgauge_ingest_bytes_total",
+        metrics::Unit::Bytes,
+        "bytes of event bodies after decompression"
+    );
+    describe_histogram!(
+        "revgauge_ingest_seconds",
+        metrics::Unit::Seconds,
+        "time from request to durable answer"
+    );
 }

@@ -18,8 +18,25 @@ use super::{machine, sheet::clip};
 
 /// The envelope's fields, aliases after the name they stand for.
 const FIELDS: [&str; 19] = [
-    "event_id", "id", "messageId", "event_time", "timestamp", "occurred_at", "type", "kind", "source", "account_id",
-    "contact_id", "deal_id", "user_id", "email", "domain", "direction", "machine_class", "value", "payload",
+    "event_id",
+    "id",
+    "messageId",
+    "event_time",
+    "timestamp",
+    "occurred_at",
+    "type",
+    "kind",
+    "source",
+    "account_id",
+    "contact_id",
+    "deal_id",
+    "user_id",
+    "email",
+    "domain",
+    "direction",
+    "machine_class",
+    "value",
+    "payload",
 ];
 const EVENT_ID: [usize; 3] = [0, 1, 2];
 const EVENT_TIME: [usize; 3] = [3, 4, 5];
@@ -107,8 +124,22 @@ impl<'a> Envelope<'a> {
     pub(crate) fn into_draft(mut self) -> Result<BorrowedDraft<'a>, Refusal> {
         let event_id = self.take_first(EVENT_ID);
         let event_time = self.take_first(EVENT_TIME);
-        let [.., event_type, kind, source, account, contact, deal, user, email, domain, direction, machine, value, payload] =
-            self.fields;
+        let [
+            ..,
+            event_type,
+            kind,
+            source,
+            account,
+            contact,
+            deal,
+            user,
+            email,
+            domain,
+            direction,
+            machine,
+            value,
+            payload,
+        ] = self.fields;
         let event_id = text("event_id", event_id)?;
         let mut draft = BorrowedDraft {
             kind: word("kind", kind, "bad_kind", kind_of)?,
@@ -137,7 +168,10 @@ impl<'a> Envelope<'a> {
 
     fn first(&self, places: [usize; 3]) -> Option<(usize, &'a RawValue)> {
         let given = |place: &usize| self.fields[*place].map(|raw| (*place, raw));
-        places.iter().filter_map(given).find(|(_, raw)| raw.get() != "null")
+        places
+            .iter()
+            .filter_map(given)
+            .find(|(_, raw)| raw.get() != "null")
     }
 
     /// The first of the names that is given; what stands under the others is kept as unknown fields.
@@ -163,7 +197,8 @@ impl<'a> Envelope<'a> {
         if has_id && self.extras.is_empty() && is_plainly_sound(text) {
             return Ok(Cow::Borrowed(text));
         }
-        let mut payload: Map<String, Value> = serde_json::from_str(text).map_err(|e| bad_payload("payload", &e))?;
+        let mut payload: Map<String, Value> =
+            serde_json::from_str(text).map_err(|e| bad_payload("payload", &e))?;
         for (name, raw) in &self.extras {
             let value = serde_json::from_str(raw.get()).map_err(|error| bad_payload(name, &error))?;
             let name = if payload.contains_key(name.as_ref()) {
@@ -180,7 +215,11 @@ impl<'a> Envelope<'a> {
 fn bad_payload(field: &str, error: &serde_json::Error) -> Refusal {
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
-    Refusal::field("bad_payload", &clip(field), format!("cannot read '{}': {said}", clip(field)))
+    Refusal::field(
+        "bad_payload",
+        &clip(field),
+        format!("cannot read '{}': {said}", clip(field)),
+    )
 }
 
 /// Whether JSON text, already known to be syntax, can be read by every reader: no broken surrogates, no number out of
@@ -277,9 +316,13 @@ fn unquote<'a>(field: &str, raw: &'a str) -> Result<Cow<'a, str>, Refusal> {
     if !raw.as_bytes().contains(&b'\\') {
         return Ok(Cow::Borrowed(&raw[1..raw.len() - 1]));
     }
-    serde_json::from_str(raw)
-        .map(Cow::Owned)
-        .map_err(|_| Refusal::field("bad_text", field, format!("{field} holds a broken unicode escape")))
+    serde_json::from_str(raw).map(Cow::Owned).map_err(|_| {
+        Refusal::field(
+            "bad_text",
+            field,
+            format!("{field} holds a broken unicode escape"),
+        )
+    })
 }
 
 /// A finite number or infinity; the judgement refuses the latter.
@@ -353,7 +396,11 @@ fn word<T>(
     }
     match read(text) {
         Some(found) => Ok(Some(found)),
-        None => Err(Refusal::field(code, field, format!("'{}' is no {field}", clip(text)))),
+        None => Err(Refusal::field(
+            code,
+            field,
+            format!("'{}' is no {field}", clip(text)),
+        )),
     }
 }
 
@@ -379,7 +426,9 @@ pub(crate) fn machine_class_of(text: &str) -> Option<MachineClass> {
 /// Opens, clicks and views whose payload names a user agent are classed by it when the sender did not.
 fn hinted_machine(draft: &BorrowedDraft<'_>) -> Option<MachineClass> {
     let event_type = draft.event_type.as_deref()?.trim();
-    if !machine::is_suspect(event_type) || !draft.payload.contains("gent\"") && !draft.payload.contains("machine") {
+    if !machine::is_suspect(event_type)
+        || !draft.payload.contains("gent\"") && !draft.payload.contains("machine")
+    {
         return None;
     }
     let fields = serde_json::from_str(&draft.payload).ok()?;

@@ -3,16 +3,47 @@
 use revgauge_contract::event::MachineClass;
 
 /// Image proxies that fetch on behalf of a person, at unknown delay.
-const PROXIES: [&str; 4] = ["googleimageproxy", "yahoomailproxy", "duckduckgo-email", "ggpht.com"];
+const PROXIES: [&str; 4] = [
+    "googleimageproxy",
+    "yahoomailproxy",
+    "duckduckgo-email",
+    "ggpht.com",
+];
 /// Link and attachment scanners of mail gateways.
 const SCANNERS: [&str; 12] = [
-    "barracuda", "proofpoint", "mimecast", "bitdefender", "symantec", "messagelabs", "trendmicro", "forcepoint",
-    "fireeye", "sophos", "safelinks", "urlscan",
+    "barracuda",
+    "proofpoint",
+    "mimecast",
+    "bitdefender",
+    "symantec",
+    "messagelabs",
+    "trendmicro",
+    "forcepoint",
+    "fireeye",
+    "sophos",
+    "safelinks",
+    "urlscan",
 ];
 /// Robots and programs.
 const BOTS: [&str; 18] = [
-    "bot/", "bot;", "bot)", "crawler", "spider", "slurp", "headlesschrome", "phantomjs", "curl/", "wget/", "python-requests",
-    "python-urllib", "go-http-client", "java/", "okhttp", "axios/", "facebookexternalhit", "preview",
+    "bot/",
+    "bot;",
+    "bot)",
+    "crawler",
+    "spider",
+    "slurp",
+    "headlesschrome",
+    "phantomjs",
+    "curl/",
+    "wget/",
+    "python-requests",
+    "python-urllib",
+    "go-http-client",
+    "java/",
+    "okhttp",
+    "axios/",
+    "facebookexternalhit",
+    "preview",
 ];
 
 /// The class a user agent gives away; `None` when it looks like a person's.
@@ -67,15 +98,25 @@ mod tests {
 
     #[test]
     fn agents_are_told_apart() {
-        let safari = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148";
-        let gmail = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)";
+        let safari =
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148";
+        let gmail =
+            "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)";
         for (event_type, agent, class) in [
             ("email.opened", "Mozilla/5.0", Some(MachineClass::Proxy)),
             ("page.viewed", "Mozilla/5.0", Some(MachineClass::Bot)),
             ("email.opened", gmail, Some(MachineClass::Proxy)),
             ("email.opened", safari, None),
-            ("email.clicked", "BarracudaCentral/1.0", Some(MachineClass::Scanner)),
-            ("page.viewed", "Mozilla/5.0 (compatible; Googlebot/2.1)", Some(MachineClass::Bot)),
+            (
+                "email.clicked",
+                "BarracudaCentral/1.0",
+                Some(MachineClass::Scanner),
+            ),
+            (
+                "page.viewed",
+                "Mozilla/5.0 (compatible; Googlebot/2.1)",
+                Some(MachineClass::Bot),
+            ),
         ] {
             assert_eq!(class_of_agent(event_type, agent), class, "{event_type} {agent}");
         }

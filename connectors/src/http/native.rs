@@ -12,12 +12,11 @@ use revgauge_contract::event::{Reception, Refusal};
 use serde_json::value::RawValue;
 
 use super::{
-    answer,
-    body,
-    door::{Door, Pass},
+    answer, body,
+    door::Door,
     envelope::{Envelope, is_whole},
     error::DoorError,
-    sheet::{Sheet, malformed, not_utf8},
+    sheet::{LineCount, Sheet, malformed, not_utf8},
 };
 
 /// Name of this door as a source and in metrics.
@@ -66,7 +65,11 @@ fn wants_all(uri: &Uri, headers: &HeaderMap) -> bool {
         .get_all("prefer")
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split([',', ';']).any(|part| part.trim() == "return=minimal"));
+        .any(|value| {
+            value
+                .split([',', ';'])
+                .any(|part| part.trim() == "return=minimal")
+        });
     !quiet && !minimal
 }
 
@@ -110,8 +113,10 @@ fn judge_array(sheet: &mut Sheet, text: &str, start: usize, limit: usize) -> Res
     if items.len() > limit {
         return Err(DoorError::TooMany { limit });
     }
+    let mut lines = LineCount::new(text);
     for item in items {
-        judge_one(sheet, item.get(), start, 1);
+        let (at, line) = lines.place_of(item.get());
+        judge_one(sheet, item.get(), start + at, line);
     }
     Ok(())
 }
@@ -173,7 +178,9 @@ fn judge_one(sheet: &mut Sheet, text: &str, start: usize, line: usize) {
     }
 }
 
-/// What parsing a native body gave, outside a server: for benchmarks and programs that bring their own journal.
+/// What parsing a body gave, outside a server.
+///
+/// For replays of dead letters, benchmarks, and programs that bring their own journal.
 #[derive(Debug)]
 pub struct Parsed {
     /// The accepted events; `None` when there are none.
@@ -182,16 +189,21 @@ pub struct Parsed {
     pub refused: Vec<Refusal>,
 }
 
-/// Parses and judges a decompressed body as `POST /v1/events` would. Cost: about a microsecond an event.
+impl Parsed {
+    pub(crate) fn of(mut sheet: Sheet) -> Self {
+        Self {
+            refused: sheet.refusals().cloned().collect(),
+            batch: sheet.take_batch(),
+        }
+    }
+}
+
+/// Parses and judges a decompressed body as `POST /v1/events` would.
 ///
-/// # Errors
-/// `None` when the body holds more than `max_events` events.
+/// Cost: about a microsecond an event. `None` when the body holds more than `max_events` events.
 #[must_use]
 pub fn parse_events(reception: Reception, body: &[u8], max_events: usize) -> Option<Parsed> {
     let mut sheet = Sheet::new(reception, true);
     judge_all(&mut sheet, body, max_events).ok()?;
-    Some(Parsed {
-        refused: sheet.refusals().cloned().collect(),
-        batch: sheet.take_batch(),
-    })
+    Some(Parsed::of(sheet))
 }

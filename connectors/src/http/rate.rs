@@ -13,6 +13,7 @@ use super::{error::DoorError, settings::HttpSettings};
 pub(crate) struct Rates {
     requests: Option<DefaultKeyedRateLimiter<Arc<str>>>,
     events: Option<DefaultKeyedRateLimiter<Arc<str>>>,
+    event_burst: u32,
     clock: DefaultClock,
 }
 
@@ -27,15 +28,16 @@ impl Rates {
         let limiter = |per_second: u32, burst: u32| {
             let per_second = NonZeroU32::new(per_second)?;
             let burst = NonZeroU32::new(burst).unwrap_or(per_second);
-            Some(RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)))
+            Some(RateLimiter::keyed(
+                Quota::per_second(per_second).allow_burst(burst),
+            ))
         };
         let full_request = u32::try_from(settings.max_events).unwrap_or(u32::MAX);
+        let event_burst = settings.events_per_second.max(full_request);
         Self {
             requests: limiter(settings.requests_per_second, settings.requests_per_second),
-            events: limiter(
-                settings.events_per_second,
-                settings.events_per_second.max(full_request),
-            ),
+            events: limiter(settings.events_per_second, event_burst),
+            event_burst,
             clock: DefaultClock::default(),
         }
     }
@@ -45,9 +47,10 @@ impl Rates {
         self.check(self.requests.as_ref(), key_id, 1, "requests")
     }
 
-    /// Counts the events of one request of the key.
+    /// Counts the events of one request of the key. One message may stand for several events, so a full request may
+    /// hold more than the burst; it counts as the burst.
     pub(crate) fn events(&self, key_id: &Arc<str>, count: usize) -> Result<(), DoorError> {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let count = u32::try_from(count).unwrap_or(u32::MAX).min(self.event_burst);
         self.check(self.events.as_ref(), key_id, count, "events")
     }
 
@@ -71,8 +74,11 @@ impl Rates {
                     retry_after_s: retry_after_s.max(1),
                 })
             }
-            // The burst holds a full request, so this is one that is past its own limit.
-            Err(_) => Err(DoorError::Rate { what, retry_after_s: 1 }),
+            // Not reached: counts are held to the burst.
+            Err(_) => Err(DoorError::Rate {
+                what,
+                retry_after_s: 1,
+            }),
         }
     }
 }

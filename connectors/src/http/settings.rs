@@ -45,7 +45,7 @@ impl Default for HttpSettings {
             max_events: 20_000,
             body_timeout_ms: 30_000,
             max_in_flight: 256,
-            requests_per_second: 2_000,
+            requests_per_second: 5_000,
             events_per_second: 500_000,
             retry_after_s: 1,
             max_future_s: 86_400,

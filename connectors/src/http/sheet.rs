@@ -208,6 +208,29 @@ fn write_text(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
     }
 }
 
+/// Tells where parts of a text begin, asked in order; counts each line break once.
+#[derive(Debug)]
+pub(crate) struct LineCount<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl<'a> LineCount<'a> {
+    pub(crate) const fn new(text: &'a str) -> Self {
+        Self { text, at: 0, line: 1 }
+    }
+
+    /// Offset of the part in the text, and the number of the line it begins on.
+    pub(crate) fn place_of(&mut self, part: &'a str) -> (usize, usize) {
+        let at = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        let between = self.text.as_bytes().get(self.at..at).unwrap_or_default();
+        self.line += between.iter().filter(|byte| **byte == b'\n').count();
+        self.at = at;
+        (at, self.line)
+    }
+}
+
 /// The refusal of text that is no JSON, with its place in the body.
 ///
 /// `start` is where the text begins in the body, `line` the number of its first line.
@@ -240,7 +263,10 @@ pub(crate) fn malformed(error: &serde_json::Error, text: &str, start: usize, lin
 pub(crate) fn not_utf8(error: std::str::Utf8Error, bytes: &[u8], start: usize, line: usize) -> Fault {
     let at = error.valid_up_to();
     let before = &bytes[..at];
-    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1);
+    let line_start = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |found| found + 1);
     let place = Place {
         byte: start + at,
         line: line + before.iter().filter(|byte| **byte == b'\n').count(),

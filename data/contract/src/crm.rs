@@ -47,7 +47,9 @@ static CRM_FIELDS: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-/// The schema of `crm_fields`: `tenant_id, event_id, object, object_id, field, order_key, value, source,
+/// The schema of `crm_fields`.
+///
+/// Columns: `tenant_id, event_id, object, object_id, field, order_key, value, source,
 /// event_time, known_at`. `value` is the field's text (JSON text for objects and lists), NULL when cleared.
 #[must_use]
 pub fn crm_fields() -> SchemaRef {
@@ -65,7 +67,9 @@ pub struct FieldChange {
     pub value: Option<String>,
 }
 
-/// The order key of a change: version then event time, each as 16 hexadecimal digits, so that text order is
+/// The order key of a change.
+///
+/// Version then event time, each as 16 hexadecimal digits, so that text order is
 /// numeric order (negative numbers are offset). Without a version the event time stands in its place.
 #[must_use]
 pub fn order_key(version: Option<i64>, event_time_us: i64) -> String {

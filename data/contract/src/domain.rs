@@ -96,9 +96,8 @@ pub fn normal_email_of(text: &str) -> Option<Cow<'_, str>> {
     let text = text.strip_prefix("mailto:").unwrap_or(text);
     let (local, host) = text.rsplit_once('@')?;
     let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',' | ';' | '"');
-    let plain = |b: u8| {
-        b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'@' | b'-' | b'_' | b'+')
-    };
+    let plain =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'@' | b'-' | b'_' | b'+');
     let is_plain = text.bytes().all(plain);
     if local.is_empty() || text.len() > 254 || (!is_plain && text.contains(bad)) || local.contains('@') {
         return None;
@@ -113,8 +112,10 @@ pub fn normal_email_of(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// The registered domain (public-suffix list) of a host name, URL or address; `None` for free-mail hosts, bare
-/// suffixes, IP addresses and texts that are no host. Cost: one table walk, no allocation but the answer.
+/// The registered domain (public-suffix list) of a host name, URL or address.
+///
+/// `None` for free-mail hosts, bare suffixes, IP addresses and texts that are no host. Cost: one table walk, no
+/// allocation but the answer.
 #[must_use]
 pub fn company_domain(text: &str) -> Option<String> {
     company_domain_of(Cow::Borrowed(text)).map(Cow::into_owned)
@@ -135,8 +136,9 @@ pub fn company_domain_of(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
                 registered_domain(&host.to_lowercase()).map(|domain| Cow::Owned(domain.to_owned()))
             }
         }
-        Cow::Owned(text) => registered_domain(&host_of(&text)?.to_lowercase())
-            .map(|domain| Cow::Owned(domain.to_owned())),
+        Cow::Owned(text) => {
+            registered_domain(&host_of(&text)?.to_lowercase()).map(|domain| Cow::Owned(domain.to_owned()))
+        }
     }
 }
 

@@ -134,8 +134,9 @@ impl<'a> BorrowedDraft<'a> {
             Some(domain) => company_domain_of(domain),
             None => match &email {
                 Some(Cow::Borrowed(email)) => company_domain_of(Cow::Borrowed(email)),
-                Some(Cow::Owned(email)) => company_domain_of(Cow::Borrowed(email))
-                    .map(|domain| Cow::Owned(domain.into_owned())),
+                Some(Cow::Owned(email)) => {
+                    company_domain_of(Cow::Borrowed(email)).map(|domain| Cow::Owned(domain.into_owned()))
+                }
                 None => None,
             },
         };
@@ -249,7 +250,8 @@ fn check_time(event_time: Timestamp, reception: &Reception) -> Result<(), Refusa
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
-    let plain_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b' ' | b':' | b'/');
+    let plain_byte =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b' ' | b':' | b'/');
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ' ' | ':' | '/');
     if name.len() > MAX_NAME_BYTES || !(name.bytes().all(plain_byte) || name.chars().all(plain)) {
         let message = format!(

@@ -100,6 +100,9 @@ impl FromStr for Timestamp {
     /// Reads RFC 3339 (with `T` or a space), a date-time without zone (taken as UTC) or a bare date (midnight UTC).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
+        if let Some(at) = plain_utc(text.as_bytes()) {
+            return Ok(at);
+        }
         if let Ok(at) = DateTime::parse_from_rfc3339(text) {
             return Ok(Self(at.timestamp_micros()));
         }
@@ -124,6 +127,51 @@ impl FromStr for Timestamp {
             .map(|at| Self(at.and_utc().timestamp_micros()))
             .ok_or_else(|| TimestampError(text.chars().take(64).collect()))
     }
+}
+
+/// The form most machines write, `2026-01-31T09:30:00[.123456]Z`, an order of magnitude faster than the general reading.
+/// `None` for every other form, and for what only the general reading can judge (leap seconds).
+fn plain_utc(text: &[u8]) -> Option<Timestamp> {
+    let (head, tail) = text.split_at_checked(19)?;
+    let number = |from: usize, to: usize| {
+        head[from..to].iter().try_fold(0_i64, |sum, byte| {
+            byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
+        })
+    };
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if marks.iter().any(|(at, mark)| head[*at] != *mark) {
+        return None;
+    }
+    let fraction = tail.strip_suffix(b"Z")?;
+    let micros = match fraction.split_first() {
+        None => 0,
+        Some((b'.', digits)) if (1..=9).contains(&digits.len()) => {
+            let mut micros = 0;
+            for place in 0..6 {
+                let digit = digits.get(place).copied().unwrap_or(b'0');
+                micros = micros * 10 + i64::from(digit.is_ascii_digit().then(|| digit - b'0')?);
+            }
+            if !digits.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            micros
+        }
+        Some(_) => return None,
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let day = NaiveDate::from_ymd_opt(
+        i32::try_from(year).ok()?,
+        u32::try_from(month).ok()?,
+        u32::try_from(day).ok()?,
+    )?;
+    let days = i64::from(day.to_epoch_days());
+    Some(Timestamp(
+        ((days * 24 + hour) * 3600 + minute * 60 + second) * SECOND_US + micros,
+    ))
 }
 
 impl Serialize for Timestamp {
@@ -202,6 +250,36 @@ mod tests {
             assert_eq!(text.parse::<Timestamp>(), Ok(Timestamp(micros)), "{text}");
         }
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn the_fast_reading_agrees_with_the_general_one() {
+        let mut read = 0;
+        for text in [
+            "1969-12-31T23:59:59.999999Z",
+            "2024-02-29T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "2026-01-02T03:04:05.6Z",
+            "2026-01-02T03:04:05.678901234Z",
+            "2026-01-02T03:04:05.67890123456Z",
+            "2026-13-02T03:04:05Z",
+            "2026-01-02T24:04:05Z",
+            "2026-01-02T03:04:60Z",
+            "2026-01-02T03:04:05.Z",
+            "2026-01-02T03:04:05.6x8Z",
+            "2026-01-02T03:04:05.6789012x8Z",
+            "2026-01-02T03:04:05+01:00",
+            "2026-01-0aT03:04:05Z",
+        ] {
+            let general = DateTime::parse_from_rfc3339(text)
+                .ok()
+                .map(|at| Timestamp(at.timestamp_micros()));
+            if let Some(fast) = plain_utc(text.as_bytes()) {
+                assert_eq!(Some(fast), general, "{text}");
+                read += 1;
+            }
+        }
+        assert_eq!(read, 4);
     }
 
     #[test]

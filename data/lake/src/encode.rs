@@ -1,6 +1,6 @@
 //! Rows to a sorted Parquet file, with the bounds that its commit carries. Work of a thread, not of the runtime.
 
-use std::borrow::Borrow;
+use std::sync::Arc;
 
 use arrow::{
     array::{Array, RecordBatch},
@@ -61,7 +61,7 @@ pub(crate) fn encode(
     let inputs: Vec<&RecordBatch> = batches.iter().collect();
     let mut buffer = Vec::new();
     let properties = properties(layout, settings).map_err(parquet)?;
-    let schema = layout.schema.clone();
+    let schema = Arc::clone(&layout.schema);
     let mut writer = ArrowWriter::try_new(&mut buffer, schema, Some(properties)).map_err(parquet)?;
     for rows in order.chunks(settings.row_group_rows) {
         let chunk = interleave_record_batch(&inputs, rows).map_err(batch)?;
@@ -82,7 +82,7 @@ fn sorted(batches: &[RecordBatch], layout: &Layout) -> Result<Vec<(usize, usize)
     let mut keys = Vec::with_capacity(layout.sort.len());
     for name in layout.sort {
         let index = layout.schema.index_of(name)?;
-        let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(index).borrow()).collect();
+        let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(index).as_ref()).collect();
         keys.push(SortColumn {
             values: concat(&parts)?,
             options: Some(SortOptions::new(false, true)),
@@ -155,7 +155,9 @@ impl Bounds {
                 arrow::datatypes::DataType::Timestamp(..)
             );
             let groups = metadata.row_groups().iter();
-            let statistics: Vec<_> = groups.filter_map(|group| group.column(index).statistics()).collect();
+            let statistics: Vec<_> = groups
+                .filter_map(|group| group.column(index).statistics())
+                .collect();
             let ranges: Option<Vec<Range>> = statistics.iter().map(|s| range(s, is_time)).collect();
             Some(Bound {
                 name: (*name).to_owned(),
@@ -219,11 +221,18 @@ fn range(statistics: &Statistics, is_time: bool) -> Option<Range> {
     match statistics {
         Statistics::Int64(values) => {
             let (low, high) = (*values.min_opt()?, *values.max_opt()?);
-            Some(if is_time { Range::Time(low, high) } else { Range::Number(low, high) })
+            Some(if is_time {
+                Range::Time(low, high)
+            } else {
+                Range::Number(low, high)
+            })
         }
         Statistics::ByteArray(_) => {
             let text = |bytes: Option<&[u8]>| String::from_utf8(bytes?.to_vec()).ok();
-            Some(Range::Text(text(statistics.min_bytes_opt())?, text(statistics.max_bytes_opt())?))
+            Some(Range::Text(
+                text(statistics.min_bytes_opt())?,
+                text(statistics.max_bytes_opt())?,
+            ))
         }
         _ => None,
     }
@@ -265,7 +274,10 @@ mod tests {
             .iter()
             .flat_map(|batch| {
                 let column = text_column(batch, "tenant_id").unwrap();
-                column.iter().map(|tenant| tenant.unwrap().to_owned()).collect::<Vec<_>>()
+                column
+                    .iter()
+                    .map(|tenant| tenant.unwrap().to_owned())
+                    .collect::<Vec<_>>()
             })
             .collect();
         assert_eq!(tenants, ["a", "a", "a", "b", "c"]);

@@ -98,7 +98,9 @@ pub enum LakeError {
         waited_ms: u64,
     },
     /// Other writers took every version that was tried.
-    #[error("commit to '{table}' lost against other writers {attempts} times; stop the other writers or retry")]
+    #[error(
+        "commit to '{table}' lost against other writers {attempts} times; stop the other writers or retry"
+    )]
     Contended {
         /// The table.
         table: &'static str,

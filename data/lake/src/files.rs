@@ -1,5 +1,7 @@
 //! Parquet files of a table back to rows.
 
+use std::sync::Arc;
+
 use arrow::{array::RecordBatch, compute::cast, datatypes::Schema, error::ArrowError};
 use bytes::Bytes;
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
@@ -44,7 +46,7 @@ fn conform(batch: &RecordBatch, layout: &Layout) -> Result<RecordBatch, ArrowErr
     for field in layout.schema.fields() {
         if let Some(column) = batch.column_by_name(field.name()) {
             columns.push(cast(column, field.data_type())?);
-            fields.push(field.clone());
+            fields.push(Arc::clone(field));
         }
     }
     RecordBatch::try_new(Schema::new(fields).into(), columns)

@@ -1,8 +1,8 @@
 //! Delta tables of events and score changes, with journal positions.
 //!
-//! Reading order follows a batch: it is delivered ([`consumer`]) into the hot tail ([`tail`]), encoded ([`encode`]),
-//! committed with its position ([`commit`], [`log`]), and read again as one cut ([`cut`]). Around that:
-//! [`compaction`], [`retention`], [`vacuum`] and the loop that runs them ([`maintenance`]).
+//! Reading order follows a batch: it is delivered (`consumer`) into the hot tail (`tail`), encoded (`encode`),
+//! committed with its position (`commit`, `log`), and read again as one cut (`cut`). Around that: `compaction`,
+//! `retention`, `vacuum`, and the loop that runs them (`maintenance`).
 #![doc = include_str!("../README.md")]
 
 mod settings;
@@ -17,6 +17,7 @@ mod watermark;
 
 mod encode;
 mod log;
+mod sorted;
 mod table;
 
 mod commit;

@@ -7,10 +7,10 @@
 //! lake/<table>/merged-<hash>.parquet                rows of files that were rewritten
 //! ```
 //!
-//! Names carry a hash of the content: writing the same rows again after a crash gives the same object.
+//! Names carry a hash of the content, so no name ever stands for other rows.
 
 use object_store::path::Path;
-use revgauge_contract::{Position, cut::LakeTable};
+use revgauge_contract::{Position, Timestamp, cut::LakeTable};
 use uuid::Uuid;
 
 /// Folder of a table.
@@ -18,14 +18,22 @@ pub(crate) fn table_root(table: LakeTable) -> Path {
     Path::from(format!("lake/{}", table.name()))
 }
 
-/// Name of the file that holds the rows of some positions.
-pub(crate) fn part_name(first: Position, last: Position, content: &[u8]) -> String {
-    format!("part-{:020}-{:020}-{}.parquet", first.0, last.0, content_hash(content))
+/// Stem of the file that holds the rows of some positions.
+pub(crate) fn part_stem(first: Position, last: Position, content: &[u8]) -> String {
+    format!("part-{:020}-{:020}-{}", first.0, last.0, content_hash(content))
 }
 
-/// Name of the file that replaces others.
-pub(crate) fn merged_name(content: &[u8]) -> String {
-    format!("merged-{}.parquet", content_hash(content))
+/// Stem of the file that replaces others.
+pub(crate) fn merged_stem(content: &[u8]) -> String {
+    format!("merged-{}", content_hash(content))
+}
+
+/// Name of a data file; with an instant when the plain name is taken by a left-over.
+pub(crate) fn data_file_name(stem: &str, at: Option<Timestamp>) -> String {
+    match at {
+        None => format!("{stem}.parquet"),
+        Some(at) => format!("{stem}-{}.parquet", at.micros()),
+    }
 }
 
 fn content_hash(content: &[u8]) -> String {
@@ -58,7 +66,7 @@ mod tests {
 
     #[test]
     fn same_content_gives_the_same_name() {
-        let name = |content: &[u8]| part_name(Position(1), Position(2), content);
+        let name = |content: &[u8]| part_stem(Position(1), Position(2), content);
         assert_eq!(name(b"rows"), name(b"rows"));
         assert_ne!(name(b"rows"), name(b"other rows"));
     }

@@ -104,8 +104,16 @@ impl LakeSettings {
         let rules: [(&'static str, bool, &'static str); 9] = [
             ("commit_rows", self.commit_rows > 0, "at least 1"),
             ("commit_attempts", self.commit_attempts > 0, "at least 1"),
-            ("tail_max_rows", self.tail_max_rows >= self.commit_rows, "at least commit_rows"),
-            ("tail_max_bytes", self.tail_max_bytes >= self.commit_bytes, "at least commit_bytes"),
+            (
+                "tail_max_rows",
+                self.tail_max_rows >= self.commit_rows,
+                "at least commit_rows",
+            ),
+            (
+                "tail_max_bytes",
+                self.tail_max_bytes >= self.commit_bytes,
+                "at least commit_bytes",
+            ),
             ("row_group_rows", self.row_group_rows > 0, "at least 1"),
             ("zstd_level", (1..=22).contains(&self.zstd_level), "1 to 22"),
             ("compact_min_files", self.compact_min_files >= 2, "at least 2"),

@@ -79,7 +79,10 @@ impl Tail {
 
     /// All batches with rows.
     pub(crate) fn batches(&self) -> Vec<RecordBatch> {
-        let with_rows = self.entries.iter().filter(|entry| entry.delivered.batch.num_rows() > 0);
+        let with_rows = self
+            .entries
+            .iter()
+            .filter(|entry| entry.delivered.batch.num_rows() > 0);
         with_rows.map(|entry| entry.delivered.batch.clone()).collect()
     }
 
@@ -93,6 +96,15 @@ impl Tail {
     /// The oldest entries, up to about so many rows and bytes, and at least one. They stay in the tail until their commit
     /// is done.
     pub(crate) fn part(&self, max_rows: usize, max_bytes: usize) -> Option<Part> {
+        self.part_until(|_, rows, bytes| rows >= max_rows || bytes >= max_bytes)
+    }
+
+    /// The oldest entries through a position: a part that was cut before.
+    pub(crate) fn part_through(&self, last: Position) -> Option<Part> {
+        self.part_until(|position, _, _| position >= last)
+    }
+
+    fn part_until(&self, enough: impl Fn(Position, usize, usize) -> bool) -> Option<Part> {
         let first = self.entries.front()?;
         let mut part = Part {
             first: first.delivered.position,
@@ -111,7 +123,7 @@ impl Tail {
             }
             rows += entry.delivered.batch.num_rows();
             bytes += entry.bytes;
-            if rows >= max_rows || bytes >= max_bytes {
+            if enough(part.last, rows, bytes) {
                 break;
             }
         }
@@ -150,7 +162,10 @@ mod tests {
         let mut tail = tail(&[3, 0, 4, 1]);
         assert_eq!((tail.rows(), tail.batches().len()), (8, 3));
         let part = tail.part(4, usize::MAX).unwrap();
-        assert_eq!((part.first, part.last, part.batches.len()), (Position(1), Position(3), 2));
+        assert_eq!(
+            (part.first, part.last, part.batches.len()),
+            (Position(1), Position(3), 2)
+        );
         tail.drop_through(part.last);
         let part = tail.part(4, usize::MAX).unwrap();
         assert_eq!((part.first, part.last), (Position(4), Position(4)));
@@ -163,5 +178,6 @@ mod tests {
     async fn a_part_takes_at_least_one_entry() {
         let tail = tail(&[10, 10]);
         assert_eq!(tail.part(1, 1).unwrap().last, Position(1));
+        assert_eq!(tail.part_through(Position(2)).unwrap().batches.len(), 2);
     }
 }

@@ -51,7 +51,8 @@ impl Marks {
             while end < tenants.len() && tenants.value(end) == tenant && sources.value(end) == source {
                 end += 1;
             }
-            let latest = |values: &[i64]| Timestamp(values[start..end].iter().copied().max().unwrap_or(i64::MIN));
+            let latest =
+                |values: &[i64]| Timestamp(values[start..end].iter().copied().max().unwrap_or(i64::MIN));
             marks.add(
                 tenant,
                 source,
@@ -70,7 +71,9 @@ impl Marks {
         if !self.0.contains_key(tenant) {
             self.0.insert(tenant.to_owned(), BTreeMap::new());
         }
-        let Some(sources) = self.0.get_mut(tenant) else { return };
+        let Some(sources) = self.0.get_mut(tenant) else {
+            return;
+        };
         match sources.get_mut(source) {
             Some(mark) => {
                 mark.event_time = mark.event_time.max(more.event_time);
@@ -117,9 +120,17 @@ impl Marks {
     pub(crate) fn to_stored(&self) -> StoredMarks {
         let sources = |sources: &BTreeMap<String, Watermark>| {
             let stored = |mark: &Watermark| Stored(mark.event_time.0, mark.ingested_at.0, mark.events);
-            sources.iter().map(|(source, mark)| (source.clone(), stored(mark))).collect()
+            sources
+                .iter()
+                .map(|(source, mark)| (source.clone(), stored(mark)))
+                .collect()
         };
-        StoredMarks(self.0.iter().map(|(tenant, by)| (tenant.clone(), sources(by))).collect())
+        StoredMarks(
+            self.0
+                .iter()
+                .map(|(tenant, by)| (tenant.clone(), sources(by)))
+                .collect(),
+        )
     }
 }
 
@@ -131,9 +142,18 @@ impl From<StoredMarks> for Marks {
             events,
         };
         let sources = |sources: BTreeMap<String, Stored>| {
-            sources.into_iter().map(|(source, stored)| (source, mark(stored))).collect()
+            sources
+                .into_iter()
+                .map(|(source, stored)| (source, mark(stored)))
+                .collect()
         };
-        Self(stored.0.into_iter().map(|(tenant, by)| (tenant, sources(by))).collect())
+        Self(
+            stored
+                .0
+                .into_iter()
+                .map(|(tenant, by)| (tenant, sources(by)))
+                .collect(),
+        )
     }
 }
 
@@ -144,8 +164,13 @@ mod tests {
 
     #[test]
     fn batches_add_up_and_survive_storage() {
-        let row = |tenant: &str, source: &str, at| EventRow::new(tenant, at).from_source(source);
-        let first = Marks::of(&batch(&[row("a", "x", 5), row("a", "x", 9), row("b", "x", 1), row("a", "y", 2)]));
+        let row = |tenant: &str, source: &str, at| EventRow::new(tenant, at).of_source(source);
+        let first = Marks::of(&batch(&[
+            row("a", "x", 5),
+            row("a", "x", 9),
+            row("b", "x", 1),
+            row("a", "y", 2),
+        ]));
         let second = Marks::of(&batch(&[row("a", "x", 7)]));
         let mut both = first.clone();
         both.merge(&second);

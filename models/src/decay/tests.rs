@@ -10,7 +10,16 @@ fn sum_at(terms: &[Term], days: f64) -> f64 {
 
 #[test]
 fn one_half_life_is_the_closed_form() {
-    let terms = [Term { value: 6.0, half_life_days: 14.0 }, Term { value: 2.0, half_life_days: 14.0 }];
+    let terms = [
+        Term {
+            value: 6.0,
+            half_life_days: 14.0,
+        },
+        Term {
+            value: 2.0,
+            half_life_days: 14.0,
+        },
+    ];
     assert_eq!(crossing_days(&terms, 1.0), Some(42.0));
     assert_eq!(crossing_days(&terms, 9.0), None, "below already");
     assert_eq!(crossing_days(&terms, 0.0), None, "never");
@@ -19,7 +28,10 @@ fn one_half_life_is_the_closed_form() {
 #[test]
 fn the_worked_half_lives_hold() {
     // ALGORITHMS.md 4.1: h = 30 d gives 0.707 after 15 days and 0.5 after 30.
-    let term = Term { value: 1.0, half_life_days: 30.0 };
+    let term = Term {
+        value: 1.0,
+        half_life_days: 30.0,
+    };
     assert!((term.after(15.0) - 0.707).abs() < 5e-4);
     assert!((term.after(30.0) - 0.5).abs() < 1e-15);
 }
@@ -43,17 +55,31 @@ fn eras_meet_without_a_step() {
     let later = at.plus_micros(3 * DAY_US);
     let old = decayed(&row(13, before), 3, later);
     let new = decayed(&row(14, at), 3, later);
-    assert!((old - 0.5).abs() < 1e-5 && (new - 0.5).abs() < 1e-12, "{old} {new}");
+    assert!(
+        (old - 0.5).abs() < 1e-5 && (new - 0.5).abs() < 1e-12,
+        "{old} {new}"
+    );
 }
 
 #[test]
 fn the_first_of_several_crossings_is_found() {
     // Falls below 0.5 at 2, is above again from 3 to 5.
-    let at = |days: f64| if days < 2.0 || (3.0..5.0).contains(&days) { 1.0 } else { 0.0 };
+    let at = |days: f64| {
+        if days < 2.0 || (3.0..5.0).contains(&days) {
+            1.0
+        } else {
+            0.0
+        }
+    };
     let bounds = |a: f64, b: f64| {
-        let inner = [a, b, 2.0, 2.5, 3.0, 4.0, 5.0].into_iter().filter(|d| (a..=b).contains(d));
+        let inner = [a, b, 2.0, 2.5, 3.0, 4.0, 5.0]
+            .into_iter()
+            .filter(|d| (a..=b).contains(d));
         let values: Vec<f64> = inner.map(at).collect();
-        (values.iter().copied().fold(1.0, f64::min), values.iter().copied().fold(0.0, f64::max))
+        (
+            values.iter().copied().fold(1.0, f64::min),
+            values.iter().copied().fold(0.0, f64::max),
+        )
     };
     let found = first_below(0.0, 100.0, 0.5, &bounds).expect("crosses");
     assert!((found - 2.0).abs() < 1e-9, "{found}");

@@ -112,7 +112,11 @@ impl Definition for Authority {
 
     fn check(&self, check: &mut Check) {
         check.within(&["unknown_title"], self.unknown_title, 0.0, 1.0);
-        check.ensure(&["fields", "title"], !self.fields.title.is_empty(), "must name at least one field");
+        check.ensure(
+            &["fields", "title"],
+            !self.fields.title.is_empty(),
+            "must name at least one field",
+        );
         for (name, level) in &self.levels {
             check.within(&["levels", name, "base"], level.base, 0.0, 1.0);
             for (function, base) in &level.by_function {
@@ -141,7 +145,11 @@ impl Definition for Authority {
 impl Evidence {
     fn check(&self, check: &mut Check) {
         check.within(&["evidence", "most"], self.most, 0.0, 1.0);
-        check.half_life(&["evidence", "half_life_days"], self.half_life_days, crate::decay::CONTACT_HALF_LIVES);
+        check.half_life(
+            &["evidence", "half_life_days"],
+            self.half_life_days,
+            crate::decay::CONTACT_HALF_LIVES,
+        );
         check.within(&["evidence", "meeting"], self.meeting, 0.0, 100.0);
         check.within(&["evidence", "call"], self.call, 0.0, 100.0);
         check.within(&["evidence", "reply_share"], self.reply_share, 0.0, 100.0);

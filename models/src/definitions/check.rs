@@ -29,7 +29,11 @@ impl Check {
 
     /// The number is neither NaN nor infinite.
     pub(crate) fn finite(&mut self, path: &[&str], number: f64) {
-        self.ensure(path, number.is_finite(), format!("must be a finite number, got {number}"));
+        self.ensure(
+            path,
+            number.is_finite(),
+            format!("must be a finite number, got {number}"),
+        );
     }
 
     /// The number is finite and above zero.
@@ -52,7 +56,10 @@ impl Check {
         let near = classes.iter().min_by_key(|class| class.abs_diff(days));
         let list = classes.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
         let near = near.map_or_else(String::new, |class| format!(", nearest is {class}"));
-        self.fail(path, format!("the pipeline keeps half-lives of {list} days, got {days}{near}"));
+        self.fail(
+            path,
+            format!("the pipeline keeps half-lives of {list} days, got {days}{near}"),
+        );
     }
 
     /// The word is one of the known ones; a similar one is suggested.

@@ -27,7 +27,7 @@ pub struct Engagement {
     pub channels: BTreeMap<String, Channel>,
     /// Event types; `custom.*` stands for every custom type not named.
     pub events: BTreeMap<String, EventWeight>,
-    /// Event types in order, with the index of their channel.
+    /// Event types, those of a channel together.
     #[serde(skip)]
     pub(crate) order: Vec<Ranked>,
     #[serde(skip)]
@@ -50,9 +50,17 @@ pub struct MachineWeights {
 
 impl MachineWeights {
     /// Machines count for nothing.
-    pub(crate) const IGNORED: Self = Self { proxy: 0.0, scanner: 0.0, bot: 0.0 };
+    pub(crate) const IGNORED: Self = Self {
+        proxy: 0.0,
+        scanner: 0.0,
+        bot: 0.0,
+    };
     /// Machines count like people.
-    pub(crate) const AS_PEOPLE: Self = Self { proxy: 1.0, scanner: 1.0, bot: 1.0 };
+    pub(crate) const AS_PEOPLE: Self = Self {
+        proxy: 1.0,
+        scanner: 1.0,
+        bot: 1.0,
+    };
 
     /// The multiplier of a class.
     #[must_use]
@@ -66,7 +74,11 @@ impl MachineWeights {
     }
 
     pub(crate) fn check(&self, check: &mut Check) {
-        for (class, weight) in [("proxy", self.proxy), ("scanner", self.scanner), ("bot", self.bot)] {
+        for (class, weight) in [
+            ("proxy", self.proxy),
+            ("scanner", self.scanner),
+            ("bot", self.bot),
+        ] {
             check.within(&["machine", class], weight, 0.0, 1.0);
         }
     }
@@ -139,12 +151,18 @@ pub(crate) struct Ranked {
 impl Engagement {
     /// The place of an event type in the order; `None` when it is not scored.
     pub(crate) fn place(&self, event_type: &str) -> Option<usize> {
-        self.index.get(event_type).copied().or_else(|| self.custom.filter(|_| event_type.starts_with("custom.")))
+        self.index
+            .get(event_type)
+            .copied()
+            .or_else(|| self.custom.filter(|_| event_type.starts_with("custom.")))
     }
 
     /// The saturating curve.
     pub(crate) const fn curve(&self) -> Curve {
-        Curve { top: 100.0, scale: self.saturation }
+        Curve {
+            top: 100.0,
+            scale: self.saturation,
+        }
     }
 }
 
@@ -162,7 +180,12 @@ impl Definition for Engagement {
         let bounds: Vec<f64> = self.bands.iter().map(|band| band.at_least).collect();
         check.ascending(&["bands"], &bounds);
         for (place, band) in self.bands.iter().enumerate() {
-            check.within(&["bands", &place.to_string(), "at_least"], band.at_least, 0.0, 100.0);
+            check.within(
+                &["bands", &place.to_string(), "at_least"],
+                band.at_least,
+                0.0,
+                100.0,
+            );
             check.named(&["bands", &place.to_string(), "label"], &band.label);
         }
         for (name, channel) in &self.channels {
@@ -171,7 +194,11 @@ impl Definition for Engagement {
         for (name, event) in &self.events {
             let at = |key| ["events", name.as_str(), key];
             check.event_type(&["events", name], name);
-            check.one_of(&at("channel"), &event.channel, self.channels.keys().map(String::as_str));
+            check.one_of(
+                &at("channel"),
+                &event.channel,
+                self.channels.keys().map(String::as_str),
+            );
             check.finite(&at("weight"), event.weight);
             check.half_life(&at("half_life_days"), event.half_life_days, CONTACT_HALF_LIVES);
             check.within(&at("inbound"), event.inbound, 0.0, 10.0);
@@ -182,18 +209,24 @@ impl Definition for Engagement {
     }
 
     fn prepare(&mut self) {
-        for (place, (event_type, event)) in self.events.iter().enumerate() {
-            let Some((channel, (_, limit))) =
-                self.channels.iter().enumerate().find(|(_, (name, _))| **name == event.channel)
-            else {
-                continue;
-            };
-            let ranked = Ranked { event_type: event_type.clone(), channel, cap: limit.cap, event: event.clone() };
-            self.order.push(ranked);
-            if event_type == "custom.*" {
+        let channels: Vec<(&String, &Channel)> = self.channels.iter().collect();
+        for (event_type, event) in &self.events {
+            if let Some(channel) = channels.iter().position(|(name, _)| **name == event.channel) {
+                let (event_type, event, cap) = (event_type.clone(), event.clone(), channels[channel].1.cap);
+                self.order.push(Ranked {
+                    event_type,
+                    channel,
+                    cap,
+                    event,
+                });
+            }
+        }
+        self.order.sort_by_key(|ranked| ranked.channel);
+        for (place, ranked) in self.order.iter().enumerate() {
+            if ranked.event_type == "custom.*" {
                 self.custom = Some(place);
             } else {
-                self.index.insert(event_type.clone(), place);
+                self.index.insert(ranked.event_type.clone(), place);
             }
         }
     }

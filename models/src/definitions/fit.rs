@@ -75,9 +75,17 @@ impl Criterion {
         let at = |key| ["criteria", place, key];
         check.named(&at("name"), &self.name);
         check.positive(&at("weight"), self.weight);
-        check.ensure(&at("fields"), !self.fields.is_empty(), "must name at least one field");
+        check.ensure(
+            &at("fields"),
+            !self.fields.is_empty(),
+            "must name at least one field",
+        );
         check.within(&at("otherwise"), self.otherwise, -1.0, 1.0);
-        check.ensure(&at("rules"), !self.rules.is_empty(), "must have at least one rule");
+        check.ensure(
+            &at("rules"),
+            !self.rules.is_empty(),
+            "must have at least one rule",
+        );
         for (number, rule) in self.rules.iter().enumerate() {
             rule.check(check, place, &number.to_string());
         }
@@ -87,11 +95,24 @@ impl Criterion {
 impl Rule {
     fn check(&self, check: &mut Check, place: &str, number: &str) {
         let here = ["criteria", place, "rules", number];
-        check.within(&["criteria", place, "rules", number, "points"], self.points, -1.0, 1.0);
+        check.within(
+            &["criteria", place, "rules", number, "points"],
+            self.points,
+            -1.0,
+            1.0,
+        );
         let numeric = self.min.is_some() || self.max.is_some();
-        check.ensure(&here, numeric != !self.any_of.is_empty(), "must have either 'any_of' or 'min'/'max'");
+        check.ensure(
+            &here,
+            numeric == self.any_of.is_empty(),
+            "must have either 'any_of' or 'min'/'max'",
+        );
         if let (Some(min), Some(max)) = (self.min, self.max) {
-            check.ensure(&here, min < max, format!("'min' ({min}) must be below 'max' ({max})"));
+            check.ensure(
+                &here,
+                min < max,
+                format!("'min' ({min}) must be below 'max' ({max})"),
+            );
         }
         for bound in [self.min, self.max].into_iter().flatten() {
             check.finite(&here, bound);
@@ -112,10 +133,16 @@ impl Definition for Fit {
         check.positive(&["certainty", "half_life_days"], self.certainty.half_life_days);
         check.within(&["certainty", "prior"], self.certainty.prior, 0.0, 1.0);
         let can_gain = self.criteria.iter().any(Criterion::can_gain);
-        check.ensure(&["criteria"], can_gain, "at least one criterion must be able to add to the fit");
+        check.ensure(
+            &["criteria"],
+            can_gain,
+            "at least one criterion must be able to add to the fit",
+        );
         for (place, criterion) in self.criteria.iter().enumerate() {
             criterion.check(check, &place.to_string());
-            let twice = self.criteria[..place].iter().any(|earlier| earlier.name == criterion.name);
+            let twice = self.criteria[..place]
+                .iter()
+                .any(|earlier| earlier.name == criterion.name);
             check.ensure(
                 &["criteria", &place.to_string(), "name"],
                 !twice,
@@ -125,7 +152,11 @@ impl Definition for Fit {
     }
 
     fn prepare(&mut self) {
-        for rule in self.criteria.iter_mut().flat_map(|criterion| &mut criterion.rules) {
+        for rule in self
+            .criteria
+            .iter_mut()
+            .flat_map(|criterion| &mut criterion.rules)
+        {
             for word in &mut rule.any_of {
                 *word = crate::words::normal(word);
             }

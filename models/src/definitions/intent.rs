@@ -26,6 +26,7 @@ pub struct Intent {
     pub events: BTreeMap<String, Signal>,
     /// The acceleration of first-party activity.
     pub surge: Surge,
+    /// Event types, those of a family together.
     #[serde(skip)]
     pub(crate) order: Vec<RankedSignal>,
     #[serde(skip)]
@@ -50,10 +51,17 @@ pub struct Signal {
     pub family: String,
     /// Worth when fresh; above 0.
     pub weight: f64,
+    /// Multiplier for outbound events; 1 unless stated.
+    #[serde(default = "one")]
+    pub outbound: f64,
     /// What one is called.
     pub singular: String,
     /// What several are called.
     pub plural: String,
+}
+
+const fn one() -> f64 {
+    1.0
 }
 
 /// When activity counts as accelerating.
@@ -99,7 +107,10 @@ impl Intent {
 
     /// The saturating curve.
     pub(crate) const fn curve(&self) -> Curve {
-        Curve { top: 1.0, scale: self.saturation }
+        Curve {
+            top: 1.0,
+            scale: self.saturation,
+        }
     }
 }
 
@@ -129,7 +140,11 @@ impl Surge {
         check.half_life(&["surge", "fast_days"], self.fast_days, ACCOUNT_HALF_LIVES);
         check.half_life(&["surge", "slow_days"], self.slow_days, ACCOUNT_HALF_LIVES);
         let rising = self.fast_days < self.slow_days;
-        check.ensure(&["surge", "slow_days"], rising, format!("must be above fast_days ({})", self.fast_days));
+        check.ensure(
+            &["surge", "slow_days"],
+            rising,
+            format!("must be above fast_days ({})", self.fast_days),
+        );
         check.within(&["surge", "weight"], self.weight, 0.0, 100.0);
         check.finite(&["surge", "midpoint_z"], self.midpoint_z);
         check.positive(&["surge", "slope"], self.slope);
@@ -149,14 +164,23 @@ impl Definition for Intent {
         check.positive(&["saturation"], self.saturation);
         self.machine.check(check);
         for (name, family) in &self.families {
-            check.half_life(&["families", name, "half_life_days"], family.half_life_days, ACCOUNT_HALF_LIVES);
+            check.half_life(
+                &["families", name, "half_life_days"],
+                family.half_life_days,
+                ACCOUNT_HALF_LIVES,
+            );
             check.positive(&["families", name, "cap"], family.cap);
         }
         for (name, signal) in &self.events {
             let at = |key| ["events", name.as_str(), key];
             check.event_type(&["events", name], name);
-            check.one_of(&at("family"), &signal.family, self.families.keys().map(String::as_str));
+            check.one_of(
+                &at("family"),
+                &signal.family,
+                self.families.keys().map(String::as_str),
+            );
             check.positive(&at("weight"), signal.weight);
+            check.within(&at("outbound"), signal.outbound, 0.0, 10.0);
             check.named(&at("singular"), &signal.singular);
             check.named(&at("plural"), &signal.plural);
         }
@@ -164,21 +188,23 @@ impl Definition for Intent {
     }
 
     fn prepare(&mut self) {
-        for (place, (event_type, signal)) in self.events.iter().enumerate() {
-            let Some((family, (_, limits))) =
-                self.families.iter().enumerate().find(|(_, (name, _))| **name == signal.family)
-            else {
-                continue;
-            };
-            self.order.push(RankedSignal {
-                event_type: event_type.clone(),
-                family,
-                half_life_days: limits.half_life_days,
-                cap: limits.cap,
-                surges: self.surge.families.contains(&signal.family),
-                signal: signal.clone(),
-            });
-            self.index.insert(event_type.clone(), place);
+        let families: Vec<(&String, &Family)> = self.families.iter().collect();
+        for (event_type, signal) in &self.events {
+            if let Some(family) = families.iter().position(|(name, _)| **name == signal.family) {
+                let limits = families[family].1;
+                self.order.push(RankedSignal {
+                    event_type: event_type.clone(),
+                    family,
+                    half_life_days: limits.half_life_days,
+                    cap: limits.cap,
+                    surges: self.surge.families.contains(&signal.family),
+                    signal: signal.clone(),
+                });
+            }
+        }
+        self.order.sort_by_key(|ranked| ranked.family);
+        for (place, ranked) in self.order.iter().enumerate() {
+            self.index.insert(ranked.event_type.clone(), place);
         }
     }
 }

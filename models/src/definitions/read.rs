@@ -14,15 +14,28 @@ use super::{Check, Definition, DefinitionError, Problem, Versioned, nearest};
 /// # Errors
 /// [`DefinitionError::Invalid`] with all problems found; a text that is no TOML or has an unknown key gives the first.
 pub(crate) fn read<T: Definition>(file: &str, text: &str) -> Result<Versioned<T>, DefinitionError> {
-    let invalid = |problems| DefinitionError::Invalid { file: file.to_owned(), problems };
+    let invalid = |problems| DefinitionError::Invalid {
+        file: file.to_owned(),
+        problems,
+    };
     let mut body: T = toml::from_str(text).map_err(|error| invalid(vec![syntax_problem(text, &error)]))?;
     let mut check = Check::default();
     let (name, version) = body.header();
-    check.ensure(&["name"], name == T::NAME, format!("must be '{}', got '{name}'", T::NAME));
+    check.ensure(
+        &["name"],
+        name == T::NAME,
+        format!("must be '{}', got '{name}'", T::NAME),
+    );
     check.ensure(&["version"], version > 0, "must be 1 or more");
     body.check(&mut check);
     if !check.found.is_empty() {
-        return Err(invalid(check.found.into_iter().map(|(path, message)| placed(text, &path, message)).collect()));
+        return Err(invalid(
+            check
+                .found
+                .into_iter()
+                .map(|(path, message)| placed(text, &path, message))
+                .collect(),
+        ));
     }
     let canonical = to_vec(&body).expect("definitions have text keys and finite numbers");
     let sha256 = hexadecimal(&Sha256::digest(canonical));
@@ -48,8 +61,14 @@ fn line_of(text: &str, offset: usize) -> usize {
 /// A problem that the TOML reader found: its line, the key there, and a suggestion for a key it does not know.
 fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
     let span = error.span();
-    let key = span.clone().map_or_else(String::new, |span| key_at(text, span.start));
-    Problem { line: span.map(|span| line_of(text, span.start)), key, message: with_suggestion(error.message()) }
+    let key = span
+        .clone()
+        .map_or_else(String::new, |span| key_at(text, span.start));
+    Problem {
+        line: span.map(|span| line_of(text, span.start)),
+        key,
+        message: with_suggestion(error.message()),
+    }
 }
 
 /// Serde says "unknown field `x`, expected one of `a`, `b`"; the list is cut to what may be meant.
@@ -60,7 +79,10 @@ fn with_suggestion(message: &str) -> String {
         (true, Some(word)) => match nearest(word, quoted.clone()) {
             Some(near) => format!("unknown key '{word}', did you mean '{near}'?"),
             None => {
-                format!("unknown key '{word}', known here are {}", quoted.collect::<Vec<_>>().join(", "))
+                format!(
+                    "unknown key '{word}', known here are {}",
+                    quoted.collect::<Vec<_>>().join(", ")
+                )
             }
         },
         _ => message.trim_end_matches('.').replace('\n', ", "),
@@ -70,13 +92,27 @@ fn with_suggestion(message: &str) -> String {
 /// A problem at a key path: its line is that of the deepest part of the path that the file has.
 fn placed(text: &str, path: &[String], message: String) -> Problem {
     let key = spelled(path.iter().map(String::as_str));
-    let line = DeTable::parse(text).ok().and_then(|table| offset_of(table.get_ref(), path)).map(|at| line_of(text, at));
+    let line = DeTable::parse(text)
+        .ok()
+        .and_then(|table| offset_of(table.get_ref(), path))
+        .map(|at| line_of(text, at));
     Problem { line, key, message }
 }
 
 fn spelled<'a>(path: impl Iterator<Item = &'a str>) -> String {
-    let bare = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    path.map(|key| if bare(key) { key.to_owned() } else { format!("\"{key}\"") }).collect::<Vec<_>>().join(".")
+    let bare = |key: &str| {
+        key.chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
+    path.map(|key| {
+        if bare(key) {
+            key.to_owned()
+        } else {
+            format!("\"{key}\"")
+        }
+    })
+    .collect::<Vec<_>>()
+    .join(".")
 }
 
 fn offset_of(table: &DeTable<'_>, path: &[String]) -> Option<usize> {

@@ -128,7 +128,8 @@ impl Identity {
         if self.children.of(root).is_empty() {
             return members;
         }
-        let mut seen = HashSet::from([root]);
+        let mut seen: HashSet<Node> = HashSet::new();
+        seen.insert(root);
         let mut next = 0;
         while let Some(node) = members.get(next).copied() {
             next += 1;
@@ -147,8 +148,8 @@ impl Identity {
         self.claimants.iter()
     }
 
-    /// Sets the facts of a node; answers the roots, before and after, of every node whose entity they decide.
-    pub(crate) fn update(&mut self, node: Node, place: Place) -> Vec<Node> {
+    /// The nodes whose entity may be another once `node` is given `place`; none when that changes nothing.
+    pub(crate) fn concerned(&self, node: Node, place: Place) -> Vec<Node> {
         let before = self.places[node as usize];
         if before == place {
             return Vec::new();
@@ -162,16 +163,16 @@ impl Identity {
         }
         concerned.sort_unstable();
         concerned.dedup();
-        let mut roots: Vec<Node> = concerned.iter().map(|node| self.root(*node)).collect();
-        self.places[node as usize] = place;
+        concerned
+    }
+
+    /// Sets the facts of a node and derives the parents of the nodes concerned.
+    pub(crate) fn update(&mut self, node: Node, place: Place, concerned: &[Node]) {
+        let before = std::mem::replace(&mut self.places[node as usize], place);
         self.claimants.shift(before.claim, place.claim, node);
-        for concerned in &concerned {
+        for concerned in concerned {
             self.derive_parent(*concerned);
         }
-        roots.extend(concerned.iter().map(|node| self.root(*node)));
-        roots.sort_unstable();
-        roots.dedup();
-        roots
     }
 
     fn derive_parent(&mut self, node: Node) {

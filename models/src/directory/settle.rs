@@ -51,15 +51,19 @@ impl Directory {
             claim: if claim == node { NONE } else { claim },
             standing,
         };
+        let concerned = self.contacts.concerned(node, place);
+        for node in &concerned {
+            self.touch_contact(*node, touched);
+        }
         let (account, evidence) = self.account_named_by(node, place.claim);
         let slot = &mut self.contact_slots[node as usize];
         let before = std::mem::replace(&mut slot.account, account);
         slot.evidence = evidence;
         self.contacts_of.shift(before, account, node);
-        for root in self.contacts.update(node, place) {
-            self.touch_contact(root, touched);
+        self.contacts.update(node, place, &concerned);
+        for node in concerned.into_iter().chain([node]) {
+            self.touch_contact(node, touched);
         }
-        self.touch_contact(node, touched);
         for account in [before, account] {
             self.touch_account(account, touched);
         }
@@ -68,13 +72,15 @@ impl Directory {
     /// The account that one contact key names: its CRM field, enrichment, events, else the domain of its address.
     fn account_named_by(&mut self, node: Node, claim: Node) -> (Node, Evidence) {
         let slot = &self.contact_slots[node as usize];
-        for (record, evidence) in [(&slot.crm, Evidence::Crm), (&slot.enrichment, Evidence::Enrichment)] {
-            if let Some(account) = record.value(record::ACCOUNT_ID).map(str::to_owned) {
-                return (self.account_node(&account), evidence);
-            }
+        let hint = slot.hint_account;
+        let named = [(&slot.crm, Evidence::Crm), (&slot.enrichment, Evidence::Enrichment)]
+            .into_iter()
+            .find_map(|(record, evidence)| Some((record.value(record::ACCOUNT_ID)?.to_owned(), evidence)));
+        if let Some((account, evidence)) = named {
+            return (self.account_node(&account), evidence);
         }
-        if slot.hint_account != NONE {
-            return (slot.hint_account, Evidence::Events);
+        if hint != NONE {
+            return (hint, Evidence::Events);
         }
         let address = if claim == NONE { node } else { claim };
         let domain = Some(self.contacts.id(address))
@@ -102,10 +108,14 @@ impl Directory {
             claim: if claim == node { NONE } else { claim },
             standing,
         };
-        for root in self.accounts.update(node, place) {
-            self.touch_account(root, touched);
+        let concerned = self.accounts.concerned(node, place);
+        for node in &concerned {
+            self.touch_account(*node, touched);
         }
-        self.touch_account(node, touched);
+        self.accounts.update(node, place, &concerned);
+        for node in concerned {
+            self.touch_account(node, touched);
+        }
     }
 
     fn settle_deal(&mut self, node: Node, touched: &mut Touched) {
@@ -129,10 +139,11 @@ impl Directory {
         let contact_before = std::mem::replace(&mut slot.contact, contact);
         self.deals_of_account.shift(account_before, account, node);
         self.deals_of_contact.shift(contact_before, contact, node);
-        for root in self.deals.update(node, place) {
-            touched.deals.insert(Arc::clone(self.deals.id(root)));
-        }
-        touched.deals.insert(Arc::clone(self.deals.id(self.deals.root(node))));
+        let concerned = self.deals.concerned(node, place);
+        self.touch_deals(&concerned, touched);
+        self.deals.update(node, place, &concerned);
+        self.touch_deals(&concerned, touched);
+        self.touch_deals(&[node], touched);
         for account in [account_before, account] {
             self.touch_account(account, touched);
         }
@@ -156,13 +167,7 @@ impl Directory {
         let contact_before = std::mem::replace(&mut role.contact, contact);
         self.roles_of_deal.shift(deal_before, deal, node);
         self.roles_of_contact.shift(contact_before, contact, node);
-        for deal in [deal_before, deal] {
-            if deal != NONE {
-                touched
-                    .deals
-                    .insert(Arc::clone(self.deals.id(self.deals.root(deal))));
-            }
-        }
+        self.touch_deals(&[deal_before, deal], touched);
     }
 
     /// Notes the contact, its account, and the deals it takes part in.
@@ -175,6 +180,11 @@ impl Directory {
         for deal in self.deal_roots_of_contact(root) {
             touched.deals.insert(Arc::clone(self.deals.id(deal)));
         }
+    }
+
+    fn touch_deals(&self, nodes: &[Node], touched: &mut Touched) {
+        let known = nodes.iter().filter(|node| **node != NONE);
+        touched.deals.extend(known.map(|node| Arc::clone(self.deals.id(self.deals.root(*node)))));
     }
 
     fn touch_account(&self, node: Node, touched: &mut Touched) {

@@ -1,0 +1,379 @@
+//! Live scoring: hears what layer 1 changed, scores what that touched, and writes what moved into the feed.
+//!
+//! One loop does all scoring, so the memory of what was last written has one writer. What is heard is queued by
+//! entity: ten events of a contact between two turns of the loop are one scoring. Each turn takes some of every kind
+//! of work and ends in one durable append; only then does the memory move on. `covers` of that append is the last
+//! position of which nothing is left in the queues, so after a crash the scorer resumes above it: nothing is missed,
+//! and what was written before the crash is compared with and not written twice.
+
+mod crossing;
+mod emitted;
+mod queue;
+mod recut;
+mod rescore;
+mod settings;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+use revgauge_contract::{
+    Clock, Position, Timestamp,
+    error::Failure,
+    feed::FeedSink,
+    score::{Cause, EntityKind, ScoreChange},
+    statistics::{Changed, Knowledge, StatisticsListener},
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+pub use settings::{LiveSettings, MinimumChange};
+
+use crate::{
+    definitions::Definitions,
+    service::{Scoring, TenantCuts, TierMemory},
+};
+use emitted::{Emitted, Update};
+use queue::{Queue, Queues};
+use recut::Recut;
+use sweep::Sweep;
+use timers::Timers;
+
+/// How far live scoring is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lag {
+    /// Last position heard.
+    pub applied: Position,
+    /// Last position of which everything is scored and in the feed.
+    pub covered: Position,
+    /// Contacts waiting to be scored.
+    pub contacts: usize,
+    /// Accounts waiting for their roll-up.
+    pub accounts: usize,
+    /// Deals waiting to be scored.
+    pub deals: usize,
+    /// Entities left in background passes (after a restart, a recut or a new definition).
+    pub sweeping: usize,
+}
+
+/// Work waiting, and how far it came.
+#[derive(Debug, Default)]
+struct State {
+    queues: Queues,
+    sweeps: Vec<Sweep>,
+    applied: Position,
+    as_of: Timestamp,
+    /// `covers` of the last append.
+    covered: Position,
+    /// `covers` as restored: positions up to here were scored before the restart.
+    resume_after: Position,
+}
+
+/// What one turn of the loop wants written.
+#[derive(Debug, Default)]
+struct Turn {
+    changes: Vec<ScoreChange>,
+    updates: Vec<Update>,
+    worked: bool,
+}
+
+impl Turn {
+    fn add(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.updates.extend(other.updates);
+        self.worked |= other.worked;
+    }
+}
+
+/// The live scorer.
+pub struct LiveScorer {
+    scoring: Arc<Scoring>,
+    feed: Arc<dyn FeedSink>,
+    clock: Arc<dyn Clock>,
+    settings: LiveSettings,
+    state: Mutex<State>,
+    memory: RwLock<Emitted>,
+    timers: Mutex<Timers>,
+    recuts: Mutex<HashMap<Arc<str>, Recut>>,
+    wake: Notify,
+    drained: Notify,
+}
+
+impl std::fmt::Debug for LiveScorer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveScorer").field("lag", &self.lag()).finish_non_exhaustive()
+    }
+}
+
+impl LiveScorer {
+    /// A scorer with an empty memory. Give it to [`Scoring::set_memories`] as the live memory, call [`Self::restore`]
+    /// with the stored feed and [`Self::watch`] with the tenants, then [`Self::run`].
+    #[must_use]
+    pub fn new(
+        scoring: Arc<Scoring>,
+        feed: Arc<dyn FeedSink>,
+        settings: LiveSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            scoring,
+            feed,
+            clock,
+            settings,
+            state: Mutex::default(),
+            memory: RwLock::default(),
+            timers: Mutex::default(),
+            recuts: Mutex::default(),
+            wake: Notify::new(),
+            drained: Notify::new(),
+        })
+    }
+
+    /// Reads a batch of the stored feed back into memory; call in feed order. `covers` is that of the batch: positions
+    /// up to the last one are not scored again, though they still reach the directories.
+    pub fn restore(&self, batch: &RecordBatch, covers: Position) {
+        self.memory.write().restore(batch);
+        let mut state = self.state.lock();
+        state.resume_after = state.resume_after.max(covers);
+        state.covered = state.resume_after;
+        state.applied = state.applied.max(state.resume_after);
+    }
+
+    /// Loads the directories of tenants and queues a background pass over their entities that scores what has no score
+    /// yet, writes tiers that changed while nothing ran, and arms the timers.
+    ///
+    /// `state_position` is the position that layer 1 was restored to. Where it is past what the feed covers, changes
+    /// in between were never heard, and the pass writes every difference.
+    ///
+    /// # Errors
+    /// What loading a directory met.
+    pub async fn watch(&self, tenants: &[Arc<str>], state_position: Position) -> Result<(), Failure> {
+        for tenant in tenants {
+            self.scoring.directories.get(&*self.scoring.source, tenant, Knowledge::Now).await?;
+            let missed = {
+                let mut state = self.state.lock();
+                state.applied = state.applied.max(state_position);
+                state_position > state.resume_after
+            };
+            self.sweep(tenant, if missed { Sweep::ALL_CHANGES } else { Sweep::TIERS_ONLY }, Cause::Event);
+            if self.memory.read().cuts(tenant).is_some() {
+                self.recut_after_interval(tenant);
+            }
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Puts a definition set in force from now on and rescores with it: those of the tenant, or with `None` of all
+    /// tenants. Changes say `definition` as their cause.
+    pub fn set_definitions(&self, tenant_id: Option<&str>, definitions: Arc<Definitions>) {
+        self.scoring.set_definitions(tenant_id, self.clock.now(), definitions);
+        let tenants = match tenant_id {
+            Some(tenant) => vec![Arc::from(tenant)],
+            None => self.scoring.directories.tenants(),
+        };
+        for tenant in &tenants {
+            self.sweep(tenant, Sweep::ALL_CHANGES, Cause::Definition);
+            self.recut_now(tenant);
+        }
+        self.wake.notify_one();
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn lag(&self) -> Lag {
+        let state = self.state.lock();
+        Lag {
+            applied: state.applied,
+            covered: state.covered,
+            contacts: state.queues.contacts.len(),
+            accounts: state.queues.accounts.len(),
+            deals: state.queues.deals.len(),
+            sweeping: state.sweeps.iter().map(Sweep::left).sum(),
+        }
+    }
+
+    /// Scores until told to stop. What is in the queues then is not lost: the feed does not cover it, so it is heard
+    /// again after the restart.
+    pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        while !*shutdown.borrow() {
+            let worked = tokio::select! {
+                worked = self.turn() => worked,
+                changed = shutdown.changed() => {
+                    if changed.is_err() { return } else { continue }
+                }
+            };
+            if !worked {
+                let idle = Duration::from_millis(self.settings.poll_ms.max(1));
+                tokio::select! {
+                    _ = timeout(idle, self.wake.notified()) => {}
+                    changed = shutdown.changed() => if changed.is_err() { return },
+                }
+            }
+        }
+    }
+
+    /// Does what is due now and returns when nothing is: for imports, tests and a drained stop.
+    pub async fn settle(&self) {
+        while self.turn().await {}
+    }
+
+    /// One turn: some of every kind of work, one append. Says whether there was anything to do.
+    async fn turn(&self) -> bool {
+        let mut turn = Turn::default();
+        turn.add(self.score_contacts().await);
+        turn.add(self.score_deals().await);
+        turn.add(self.score_accounts().await);
+        turn.add(self.fire_timers().await);
+        turn.add(self.sweep_on().await);
+        turn.add(self.recut_due().await);
+        let worked = turn.worked;
+        self.write(turn).await;
+        self.drained.notify_waiters();
+        worked
+    }
+
+    /// Appends to the feed until it holds, then moves the memory.
+    async fn write(&self, turn: Turn) {
+        let covers = {
+            let state = self.state.lock();
+            let covers = state.queues.covers(state.applied);
+            if turn.changes.is_empty() && covers == state.covered {
+                drop(state);
+                self.remember(turn.updates);
+                return;
+            }
+            covers
+        };
+        let mut wait_ms = self.settings.retry_ms.max(1);
+        let mut told = false;
+        while let Err(failure) = self.feed.append(turn.changes.clone(), covers).await {
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(error = %failure, changes = turn.changes.len(), "score feed does not take changes, retrying");
+            }
+            let _ = timeout(Duration::from_millis(wait_ms), std::future::pending::<()>()).await;
+            wait_ms = (wait_ms * 2).min(self.settings.retry_max_ms.max(1));
+        }
+        self.remember(turn.updates);
+        self.state.lock().covered = covers;
+    }
+
+    fn remember(&self, updates: Vec<Update>) {
+        let mut memory = self.memory.write();
+        let mut timers = self.timers.lock();
+        for update in updates {
+            memory.take(update, &mut timers);
+        }
+    }
+
+    fn sweep(&self, tenant: &Arc<str>, mode: sweep::Mode, cause: Cause) {
+        let Some(directory) = self.scoring.directories.loaded(tenant) else {
+            return;
+        };
+        let directory = directory.read();
+        let mut state = self.state.lock();
+        state.sweeps.retain(|sweep| !sweep.is_of(tenant, mode, cause));
+        for kind in [EntityKind::Account, EntityKind::Contact, EntityKind::Deal] {
+            state.sweeps.push(Sweep::new(tenant, kind, directory.ids(kind), mode, cause));
+        }
+    }
+
+    fn cuts(&self, tenant: &str) -> Arc<TenantCuts> {
+        self.memory.read().cuts(tenant).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl StatisticsListener for LiveScorer {
+    async fn changed(
+        &self,
+        position: Position,
+        as_of: Timestamp,
+        changed: Vec<Changed>,
+    ) -> Result<(), Failure> {
+        loop {
+            let drained = self.drained.notified();
+            if self.state.lock().queues.len() < self.settings.max_pending {
+                break;
+            }
+            drained.await;
+        }
+        let touched = self.touched(&changed);
+        let mut state = self.state.lock();
+        state.applied = state.applied.max(position);
+        state.as_of = state.as_of.max(as_of);
+        if position > state.resume_after {
+            state.queues.push(touched.queued, position);
+        }
+        drop(state);
+        for tenant in touched.restaged {
+            self.sweep(&tenant, Sweep::ALL_CHANGES, Cause::Event);
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+}
+
+/// What a call of the listener touched.
+struct Heard {
+    queued: Vec<(EntityKind, Arc<str>, Arc<str>)>,
+    restaged: BTreeSet<Arc<str>>,
+}
+
+impl LiveScorer {
+    /// Takes rows into the directories and lists what to score.
+    fn touched(&self, changed: &[Changed]) -> Heard {
+        let mut heard = Heard {
+            queued: Vec::new(),
+            restaged: BTreeSet::new(),
+        };
+        for Changed { pipeline, rows } in changed {
+            for (tenant, touched) in self.scoring.directories.apply(pipeline, rows) {
+                let kinds = [
+                    (EntityKind::Contact, touched.contacts),
+                    (EntityKind::Account, touched.accounts),
+                    (EntityKind::Deal, touched.deals),
+                ];
+                for (kind, ids) in kinds {
+                    heard.queued.extend(ids.into_iter().map(|id| (kind, Arc::clone(&tenant), id)));
+                }
+                if touched.stages {
+                    heard.restaged.insert(tenant);
+                }
+            }
+        }
+        for Changed { pipeline, rows } in changed {
+            queue::entities_of(&self.scoring.directories, pipeline, rows, &mut heard.queued);
+        }
+        heard
+    }
+}
+
+#[async_trait]
+impl TierMemory for LiveScorer {
+    async fn tiers(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        ids: Option<&[Arc<str>]>,
+        _knowledge: Knowledge,
+    ) -> Result<HashMap<(Arc<str>, String), String>, Failure> {
+        Ok(self.memory.read().tiers(tenant_id, entity_kind, ids))
+    }
+
+    async fn cuts(&self, tenant_id: &str, _knowledge: Knowledge) -> Result<Option<Arc<TenantCuts>>, Failure> {
+        Ok(self.memory.read().cuts(tenant_id))
+    }
+}

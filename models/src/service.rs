@@ -1,0 +1,273 @@
+//! Answers for scores, now and as of the past: gathers facts, calls the pure functions, says why.
+
+mod changes;
+mod explain;
+mod memory;
+mod objects;
+mod table;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use revgauge_contract::{
+    Clock, ErrorKind, Timestamp,
+    error::Failure,
+    score::{Alert, ChangeExplanation, EntityKind, EntityScores, ScoreService},
+    statistics::{Knowledge, StatisticsSource},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+pub use memory::{Memories, TenantCuts, TierLog, TierMemory};
+pub(crate) use memory::LogEntry;
+pub(crate) use view::{AccountView, ContactView, View};
+
+use crate::{
+    definitions::Definitions,
+    gather::{Directories, DirectorySettings, Which},
+};
+
+/// Settings of the service.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScoringSettings {
+    /// Entities gathered at once when all are scored: bounds memory.
+    pub chunk_entities: usize,
+    /// Recent events read to split a contribution.
+    pub explain_events: usize,
+    /// Directories of past instants.
+    pub directories: DirectorySettings,
+}
+
+impl Default for ScoringSettings {
+    fn default() -> Self {
+        Self {
+            chunk_entities: 2_000,
+            explain_events: 500,
+            directories: DirectorySettings::default(),
+        }
+    }
+}
+
+/// The definition sets in force, each with the instant from which it was.
+type Sets = Vec<(Timestamp, Arc<Definitions>)>;
+
+/// The score service. Cheap to share; knows no clock of its own.
+pub struct Scoring {
+    pub(crate) source: Arc<dyn StatisticsSource>,
+    pub(crate) directories: Arc<Directories>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: ScoringSettings,
+    definitions: RwLock<HashMap<Option<Arc<str>>, Sets>>,
+    memories: RwLock<Memories>,
+}
+
+impl std::fmt::Debug for Scoring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scoring").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Scoring {
+    /// A service with one definition set for all tenants and no memory of tiers yet (see [`Self::set_memories`]).
+    #[must_use]
+    pub fn new(
+        source: Arc<dyn StatisticsSource>,
+        definitions: Arc<Definitions>,
+        clock: Arc<dyn Clock>,
+        settings: ScoringSettings,
+    ) -> Self {
+        let first = vec![(Timestamp(i64::MIN), definitions)];
+        Self {
+            source,
+            directories: Arc::new(Directories::new(settings.directories.clone())),
+            clock,
+            settings,
+            definitions: RwLock::new(std::iter::once((None, first)).collect()),
+            memories: RwLock::default(),
+        }
+    }
+
+    /// Where tiers before and cut-offs are remembered. Without memory, hysteresis starts afresh at every answer and
+    /// tiers are cut absolutely.
+    pub fn set_memories(&self, memories: Memories) {
+        *self.memories.write() = memories;
+    }
+
+    /// Puts a definition set in force for a tenant, or with `None` for all tenants without their own, from an instant
+    /// on. Answers as of an earlier instant keep the set that was in force then.
+    pub fn set_definitions(&self, tenant_id: Option<&str>, since: Timestamp, definitions: Arc<Definitions>) {
+        let mut sets = self.definitions.write();
+        let sets = sets.entry(tenant_id.map(Arc::from)).or_default();
+        sets.retain(|(at, _)| *at != since);
+        sets.push((since, definitions));
+        sets.sort_by_key(|(at, _)| *at);
+    }
+
+    /// The definition set in force for a tenant: the latest, or the one of an instant.
+    ///
+    /// # Panics
+    /// Never: the common set is there from the start.
+    #[must_use]
+    pub fn definitions(&self, tenant_id: &str, knowledge: Knowledge) -> Arc<Definitions> {
+        let sets = self.definitions.read();
+        let in_force = |sets: &Sets| match knowledge {
+            Knowledge::Now => sets.last().map(|(_, set)| Arc::clone(set)),
+            Knowledge::At(at) => {
+                sets.iter().rev().find(|(since, _)| *since <= at).map(|(_, set)| Arc::clone(set))
+            }
+        };
+        let own = sets.get(&Some(Arc::from(tenant_id))).and_then(in_force);
+        own.or_else(|| sets.get(&None).and_then(in_force))
+            .expect("the common set is in force from the earliest instant")
+    }
+
+    /// The directories, which live scoring shares.
+    #[must_use]
+    pub fn directories(&self) -> &Arc<Directories> {
+        &self.directories
+    }
+
+    pub(crate) fn memory(&self, knowledge: Knowledge) -> Option<Arc<dyn TierMemory>> {
+        let memories = self.memories.read();
+        match knowledge {
+            Knowledge::Now => memories.live.as_ref().map(Arc::clone),
+            Knowledge::At(_) => memories.past.as_ref().map(Arc::clone),
+        }
+    }
+
+    pub(crate) async fn view(&self, tenant_id: &str, knowledge: Knowledge) -> Result<View, Failure> {
+        View::open(self, tenant_id, knowledge).await
+    }
+
+    /// What was known at an instant; the live state when it is not yet past, which saves a replay.
+    fn knowledge_at(&self, at: Timestamp) -> Knowledge {
+        if at >= self.clock.now() { Knowledge::Now } else { Knowledge::At(at) }
+    }
+}
+
+/// Nothing is known of the entity.
+pub(crate) fn not_found(kind: EntityKind, id: &str) -> Failure {
+    let clipped: String = id.chars().take(64).collect();
+    Failure::new(
+        ErrorKind::NotFound,
+        format!("nothing is known of {} '{clipped}' (as of the instant asked for)", kind.as_str()),
+    )
+}
+
+#[async_trait]
+impl ScoreService for Scoring {
+    async fn scores(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        entity_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<EntityScores, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        let id = view.resolve(entity_kind, entity_id)?;
+        view.entity_scores(entity_kind, &id, at).await
+    }
+
+    async fn explain(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        entity_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<EntityScores, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        let id = view.resolve(entity_kind, entity_id)?;
+        view.explained(entity_kind, &id, at, self.settings.explain_events).await
+    }
+
+    async fn explain_change(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        entity_id: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<ChangeExplanation>, Failure> {
+        if from > to {
+            let message = format!("cannot explain a change from {from} to {to}: give the earlier instant first");
+            return Err(Failure::new(ErrorKind::User, message));
+        }
+        let before = self.view(tenant_id, Knowledge::At(from)).await?;
+        let after = self.view(tenant_id, self.knowledge_at(to)).await?;
+        let id = after.resolve(entity_kind, entity_id)?;
+        changes::explain(&before, &after, entity_kind, &id, from, to).await
+    }
+
+    async fn table(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<Vec<RecordBatch>, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        table::all(&view, entity_kind, at, self.settings.chunk_entities).await
+    }
+
+    async fn objects(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        ids: Option<&[String]>,
+        knowledge: Knowledge,
+    ) -> Result<Vec<Value>, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        let at = match knowledge {
+            Knowledge::Now => self.clock.now(),
+            Knowledge::At(at) => at,
+        };
+        objects::all(&view, entity_kind, ids, at, self.settings.chunk_entities).await
+    }
+
+    async fn alerts(
+        &self,
+        tenant_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<Vec<Alert>, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        let open = view.open_deals();
+        let mut alerts = Vec::new();
+        for ids in open.chunks(self.settings.chunk_entities.max(1)) {
+            for facts in view.deals(Which::These(ids), at).await? {
+                alerts.extend(crate::deal::deal_alerts(&view.definitions, &facts, at));
+            }
+        }
+        let rank = |alert: &Alert| match alert.severity.as_str() {
+            "high" => 0,
+            "medium" => 1,
+            _ => 2,
+        };
+        alerts.sort_by(|a, b| {
+            (rank(a), &a.entity_id, &a.rule).cmp(&(rank(b), &b.entity_id, &b.rule))
+        });
+        Ok(alerts)
+    }
+
+    async fn keys(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        entity_id: &str,
+        knowledge: Knowledge,
+    ) -> Result<Vec<String>, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        let id = view.resolve(entity_kind, entity_id)?;
+        let keys = view.directory.read().keys(entity_kind, &id);
+        Ok(keys.iter().map(ToString::to_string).collect())
+    }
+}

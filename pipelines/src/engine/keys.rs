@@ -1,0 +1,274 @@
+//! Groups by number, and back.
+//!
+//! A group key is split in two: the entity (tenant and the entity's own key) and the rest, its facet (era, type,
+//! direction, ...). Each is kept once and numbered; a group is a pair of numbers. So a key costs the same whatever
+//! its length, an entity's groups hang on one list, and a look-up by entity is one hash probe.
+
+mod column;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, StringViewBuilder},
+    datatypes::FieldRef,
+};
+use datafusion::error::Result;
+use hashbrown::HashTable;
+
+use super::{segmented::Segmented, texts::Texts};
+use column::KeyColumn;
+
+/// End of an entity's list of groups.
+const END: u32 = u32::MAX;
+/// Stands for a NULL entity key; no UTF-8 text holds this byte.
+const NULL_KEY: u8 = 0xff;
+const SHARDS: usize = 1024;
+
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    entity: u32,
+    facet: u32,
+    next: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct GroupSlot {
+    entity: u32,
+    facet: u32,
+    group: u32,
+}
+
+#[inline]
+const fn group_hash(entity: u32, facet: u32) -> u64 {
+    let mut mixed = ((entity as u64) << 32 | facet as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^= mixed >> 32;
+    mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93)
+}
+
+/// The numbers of one micro-batch, kept between batches to spare allocations.
+#[derive(Debug, Default)]
+pub(super) struct KeyScratch {
+    tenants: Vec<u32>,
+    entities: Vec<u32>,
+    codes: Vec<Vec<u32>>,
+    facets: Vec<u32>,
+    text: Vec<u8>,
+    combination: Vec<u8>,
+}
+
+/// The key table of one pipeline.
+#[derive(Debug)]
+pub(super) struct Keys {
+    fields: Vec<FieldRef>,
+    tenant: usize,
+    key: usize,
+    /// Group columns that are neither tenant nor key, each with its own dictionary.
+    facet_columns: Vec<(usize, KeyColumn)>,
+    tenants: KeyColumn,
+    /// Tenant number (4 bytes) then key.
+    entities: Texts,
+    /// First group of each entity.
+    heads: Segmented<u32>,
+    /// Codes of the facet columns, 4 bytes each.
+    facets: Texts,
+    slots: Vec<HashTable<GroupSlot>>,
+    groups: Segmented<Group>,
+}
+
+impl Keys {
+    pub(super) fn new(fields: &[FieldRef], tenant: usize, key: usize) -> Self {
+        let facet_columns = (0..fields.len())
+            .filter(|at| *at != tenant && *at != key)
+            .map(|at| (at, KeyColumn::new(fields[at].data_type())))
+            .collect();
+        Self {
+            tenants: KeyColumn::new(fields[tenant].data_type()),
+            fields: fields.to_vec(),
+            tenant,
+            key,
+            facet_columns,
+            entities: Texts::new(SHARDS),
+            heads: Segmented::default(),
+            facets: Texts::new(64),
+            slots: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            groups: Segmented::default(),
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let slots: usize = self.slots.iter().map(HashTable::allocation_size).sum();
+        let columns: usize = self.facet_columns.iter().map(|(_, column)| column.bytes()).sum();
+        slots
+            + columns
+            + self.tenants.bytes()
+            + self.entities.bytes()
+            + self.heads.bytes()
+            + self.facets.bytes()
+            + self.groups.bytes()
+    }
+
+    /// Gives each row of the group columns its group number; new groups get the next numbers.
+    ///
+    /// Cost: one probe of the entity table and one of the group table a row, and cheap ones of small dictionaries.
+    pub(super) fn intern(&mut self, columns: &[ArrayRef], scratch: &mut KeyScratch, out: &mut Vec<u32>) -> Result<()> {
+        let rows = columns[self.tenant].len();
+        self.tenants.codes(&columns[self.tenant], &mut scratch.tenants)?;
+        self.intern_entities(&columns[self.key], scratch);
+        scratch.codes.resize_with(self.facet_columns.len(), Vec::new);
+        for ((at, column), codes) in self.facet_columns.iter_mut().zip(&mut scratch.codes) {
+            column.codes(&columns[*at], codes)?;
+        }
+        self.intern_facets(rows, scratch);
+        out.clear();
+        out.reserve(rows);
+        for (entity, facet) in scratch.entities.iter().zip(&scratch.facets) {
+            out.push(self.group(*entity, *facet));
+        }
+        Ok(())
+    }
+
+    fn intern_entities(&mut self, keys: &ArrayRef, scratch: &mut KeyScratch) {
+        let keys = keys.as_string_view();
+        let KeyScratch { tenants, entities, text, .. } = scratch;
+        entities.clear();
+        for (row, tenant) in tenants.iter().enumerate() {
+            text.clear();
+            text.extend_from_slice(&tenant.to_le_bytes());
+            if keys.is_null(row) {
+                text.push(NULL_KEY);
+            } else {
+                text.extend_from_slice(keys.value(row).as_bytes());
+            }
+            let entity = self.entities.intern(text);
+            if entity as usize == self.heads.len() {
+                self.heads.push(END);
+            }
+            entities.push(entity);
+        }
+    }
+
+    fn intern_facets(&mut self, rows: usize, scratch: &mut KeyScratch) {
+        let KeyScratch { codes, facets, combination, .. } = scratch;
+        facets.clear();
+        for row in 0..rows {
+            combination.clear();
+            for column in codes.iter() {
+                combination.extend_from_slice(&column[row].to_le_bytes());
+            }
+            facets.push(self.facets.intern(combination));
+        }
+    }
+
+    #[inline]
+    fn group(&mut self, entity: u32, facet: u32) -> u32 {
+        let hash = group_hash(entity, facet);
+        let table = &mut self.slots[(hash >> 32) as usize & (SHARDS - 1)];
+        if let Some(slot) = table.find(hash, |slot| slot.entity == entity && slot.facet == facet) {
+            return slot.group;
+        }
+        let group = self.groups.len() as u32;
+        let slot = GroupSlot { entity, facet, group };
+        table.insert_unique(hash, slot, |slot| group_hash(slot.entity, slot.facet));
+        let head = self.heads.at_mut(entity);
+        self.groups.push(Group {
+            entity,
+            facet,
+            next: *head,
+        });
+        *head = group;
+        group
+    }
+
+    /// The group of each row of the group columns, `None` for groups never seen.
+    pub(super) fn find(&self, columns: &[ArrayRef]) -> Result<Vec<Option<u32>>> {
+        let tenants = self.tenants.find_codes(&columns[self.tenant])?;
+        let keys = columns[self.key].as_string_view();
+        let codes = self.facet_columns.iter();
+        let codes = codes.map(|(at, column)| column.find_codes(&columns[*at]));
+        let codes = codes.collect::<Result<Vec<_>>>()?;
+        let find_row = |row: usize| {
+            let mut text = tenants[row]?.to_le_bytes().to_vec();
+            if keys.is_null(row) {
+                text.push(NULL_KEY);
+            } else {
+                text.extend_from_slice(keys.value(row).as_bytes());
+            }
+            let entity = self.entities.find(&text)?;
+            text.clear();
+            for column in &codes {
+                text.extend_from_slice(&column[row]?.to_le_bytes());
+            }
+            let facet = self.facets.find(&text)?;
+            let hash = group_hash(entity, facet);
+            self.slots[(hash >> 32) as usize & (SHARDS - 1)]
+                .find(hash, |slot| slot.entity == entity && slot.facet == facet)
+                .map(|slot| slot.group)
+        };
+        Ok((0..keys.len()).map(find_row).collect())
+    }
+
+    /// Appends the groups of one entity.
+    pub(super) fn groups_of(&self, tenant: &str, key: &str, out: &mut Vec<u32>) {
+        let Some(tenant) = self.tenants.find_text(tenant) else {
+            return;
+        };
+        let mut text = tenant.to_le_bytes().to_vec();
+        text.extend_from_slice(key.as_bytes());
+        if let Some(entity) = self.entities.find(&text) {
+            self.walk(entity, out);
+        }
+    }
+
+    /// Appends the groups of all entities of a tenant.
+    pub(super) fn groups_of_tenant(&self, tenant: &str, out: &mut Vec<u32>) {
+        let Some(tenant) = self.tenants.find_text(tenant) else {
+            return;
+        };
+        let prefix = tenant.to_le_bytes();
+        for entity in 0..self.entities.len() as u32 {
+            if self.entities.get(entity).starts_with(&prefix) {
+                self.walk(entity, out);
+            }
+        }
+    }
+
+    fn walk(&self, entity: u32, out: &mut Vec<u32>) {
+        let mut at = self.heads.get(entity);
+        while at != END {
+            out.push(at);
+            at = self.groups.get(at).next;
+        }
+    }
+
+    /// The group columns of the given groups.
+    pub(super) fn columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let records: Vec<Group> = groups.iter().map(|group| self.groups.get(*group)).collect();
+        let entity = |record: &Group| self.entities.get(record.entity).split_at(4);
+        let number = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let mut facet_place = 0;
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.len());
+        for (at, field) in self.fields.iter().enumerate() {
+            if at == self.tenant {
+                let codes = records.iter().map(|record| number(entity(record).0));
+                columns.push(self.tenants.values(codes, field.data_type())?);
+            } else if at == self.key {
+                let mut keys = StringViewBuilder::with_capacity(records.len());
+                for record in &records {
+                    let key = entity(record).1;
+                    keys.append_option((key != [NULL_KEY]).then(|| column::text(key)));
+                }
+                columns.push(std::sync::Arc::new(keys.finish()));
+            } else {
+                let place = facet_place * 4;
+                let codes = records
+                    .iter()
+                    .map(|record| number(&self.facets.get(record.facet)[place..]));
+                columns.push(self.facet_columns[facet_place].1.values(codes, field.data_type())?);
+                facet_place += 1;
+            }
+        }
+        Ok(columns)
+    }
+}

@@ -1,0 +1,112 @@
+//! The wall to layer 2: rows of statistics, now or as known at an instant.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use object_store::ObjectStore;
+use revgauge_contract::{
+    cut::{CutReader, LakeTable},
+    error::Failure,
+    statistics::{EntityColumn, Keys, Knowledge, StatisticsSource},
+};
+
+use crate::{
+    batch::{Asked, BatchQueries},
+    error::PipelineError,
+    runtime::Runtime,
+    settings::PipelineSettings,
+};
+
+/// Answers from the live state, and by replay over the lake for the past.
+pub struct Statistics {
+    runtime: Arc<Runtime>,
+    cuts: Arc<dyn CutReader>,
+    queries: BatchQueries,
+}
+
+impl std::fmt::Debug for Statistics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Statistics")
+            .field("position", &self.runtime.position())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Statistics {
+    /// Reads the live state of `runtime` and cuts of the lake whose files lie in `store`.
+    ///
+    /// # Errors
+    /// `Internal` when DataFusion's memory pool cannot be set up.
+    pub fn new(
+        runtime: Arc<Runtime>,
+        cuts: Arc<dyn CutReader>,
+        store: Arc<dyn ObjectStore>,
+        settings: &PipelineSettings,
+    ) -> Result<Self, PipelineError> {
+        Ok(Self {
+            runtime,
+            cuts,
+            queries: BatchQueries::new(settings, store)?,
+        })
+    }
+
+    fn live(&self, pipeline: &str, tenant_id: &str, keys: Keys<'_>) -> Result<Vec<RecordBatch>, PipelineError> {
+        let engine = self.runtime.engine(pipeline)?;
+        let groups = match keys {
+            Keys::All => engine.all_groups(Some(tenant_id)),
+            Keys::These(keys) => engine.groups_of(tenant_id, &distinct(keys)),
+        };
+        Runtime::rows(&engine, &groups)
+    }
+}
+
+/// The keys, each once: a row must not be counted twice because its key was asked for twice.
+fn distinct(keys: &[String]) -> Vec<String> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+#[async_trait]
+impl StatisticsSource for Statistics {
+    async fn rows(
+        &self,
+        pipeline: &str,
+        tenant_id: &str,
+        keys: Keys<'_>,
+        knowledge: Knowledge,
+    ) -> Result<Vec<RecordBatch>, Failure> {
+        let plan = self.runtime.plan(pipeline)?;
+        if knowledge == Knowledge::Now && plan.aggregation.is_some() {
+            return Ok(self.live(pipeline, tenant_id, keys)?);
+        }
+        let cut = self.cuts.cut(LakeTable::Events).await?;
+        let asked = Asked {
+            tenant: Some(tenant_id),
+            keys,
+            knowledge,
+        };
+        let mut rows = self.queries.rows(&plan.pipeline, cut, asked).await?;
+        if rows.is_empty() {
+            rows.push(RecordBatch::new_empty(Arc::clone(&plan.output)));
+        }
+        Ok(rows)
+    }
+
+    async fn recent_events(
+        &self,
+        column: EntityColumn,
+        tenant_id: &str,
+        keys: &[String],
+        knowledge: Knowledge,
+        limit: usize,
+    ) -> Result<Vec<RecordBatch>, Failure> {
+        let cut = self.cuts.cut(LakeTable::Events).await?;
+        Ok(self
+            .queries
+            .recent(cut, column, tenant_id, keys, knowledge, limit)
+            .await?)
+    }
+}

@@ -1,0 +1,194 @@
+//! The doors' shared state, and the router made of it.
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use datafusion::execution::session_state::SessionState;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use revgauge_contract::{
+    Clock, ErrorKind,
+    cut::CutReader,
+    error::Failure,
+    feed::FeedReader,
+    score::ScoreService,
+};
+use tokio::runtime::Handle;
+
+use crate::{
+    access::KeyStore,
+    freshness::Freshness,
+    problem::Problem,
+    rest::{self, StatusSource, Streams},
+    settings::ApiSettings,
+    sql::{CatalogSource, Slots, base_session},
+};
+
+/// What the doors are made of.
+pub struct ApiParts {
+    /// Scores, objects, alerts.
+    pub scores: Arc<dyn ScoreService>,
+    /// Watermarks.
+    pub cuts: Arc<dyn CutReader>,
+    /// Tables for SQL.
+    pub catalog: Arc<dyn CatalogSource>,
+    /// The score feed.
+    pub feed: Arc<dyn FeedReader>,
+    /// API keys.
+    pub keys: Arc<KeyStore>,
+    /// Operations: readiness, positions, dead letters, pipelines.
+    pub status: Arc<dyn StatusSource>,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// Limits.
+    pub settings: ApiSettings,
+    /// Where queries and scans over all entities run, apart from the threads that serve.
+    pub query_runtime: Handle,
+    /// What `/metrics` prints.
+    pub metrics: PrometheusHandle,
+}
+
+impl fmt::Debug for ApiParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiParts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The shared state of all doors.
+pub struct Api {
+    pub(crate) scores: Arc<dyn ScoreService>,
+    pub(crate) cuts: Arc<dyn CutReader>,
+    pub(crate) catalog: Arc<dyn CatalogSource>,
+    pub(crate) feed: Arc<dyn FeedReader>,
+    pub(crate) keys: Arc<KeyStore>,
+    pub(crate) status: Arc<dyn StatusSource>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: ApiSettings,
+    pub(crate) query_runtime: Handle,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) base_session: SessionState,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) rates: DefaultKeyedRateLimiter<Arc<str>>,
+    requests: AtomicU64,
+    started_us: i64,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What keeps the doors from opening.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The query engine could not be set up.
+    #[error("cannot set up the query engine: {0}")]
+    Engine(String),
+    /// Another metrics recorder is installed already.
+    #[error("cannot record metrics: {0}")]
+    Metrics(String),
+}
+
+impl revgauge_contract::Classified for ApiError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Internal
+    }
+}
+
+/// Installs the recorder of this process's metrics and gives the handle that prints them. Call once.
+///
+/// # Errors
+/// When a recorder is installed already.
+pub fn metrics_handle() -> Result<PrometheusHandle, ApiError> {
+    let seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+    PrometheusBuilder::new()
+        .set_buckets(&seconds)
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|error| ApiError::Metrics(error.to_string()))
+}
+
+impl Api {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// When the query engine cannot be set up.
+    pub fn new(parts: ApiParts) -> Result<Arc<Self>, ApiError> {
+        let base_session =
+            base_session(&parts.settings.sql).map_err(|error| ApiError::Engine(error.to_string()))?;
+        let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(parts.settings.http.requests_per_second))
+            .allow_burst(at_least_one(parts.settings.http.burst));
+        Ok(Arc::new(Self {
+            scores: parts.scores,
+            cuts: parts.cuts,
+            catalog: parts.catalog,
+            feed: parts.feed,
+            keys: parts.keys,
+            status: parts.status,
+            started_us: parts.clock.now().micros(),
+            clock: parts.clock,
+            settings: parts.settings,
+            query_runtime: parts.query_runtime,
+            metrics: parts.metrics,
+            base_session,
+            slots: Slots::new(),
+            streams: Streams::new(),
+            rates: RateLimiter::keyed(quota),
+            requests: AtomicU64::new(0),
+        }))
+    }
+
+    /// How fresh an answer given now is.
+    pub(crate) fn freshness(&self, tenant_id: &str) -> Freshness {
+        Freshness::of(tenant_id, self.clock.now(), self.cuts.watermarks(tenant_id))
+    }
+
+    /// An id no other request of this process has.
+    pub(crate) fn request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{:x}-{number:x}", self.started_us)
+    }
+
+    /// Runs work that reads all entities of a tenant on the query runtime, so that it holds no serving thread. The work
+    /// ends when the asker goes away.
+    ///
+    /// # Errors
+    /// The work's own failure, or `time_limit` after the query timeout.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let limit = Duration::from_millis(self.settings.sql.timeout_ms);
+        let mut task = AbortOnDrop(self.query_runtime.spawn(work));
+        match tokio::time::timeout(limit, &mut task.0).await {
+            Ok(Ok(answer)) => Ok(answer?),
+            Ok(Err(error)) => Err(Failure::new(ErrorKind::Internal, error.to_string()).into()),
+            Err(_) => Err(crate::sql::SqlError::time_limit(self.settings.sql.timeout_ms).into()),
+        }
+    }
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Every door of this room. It claims no path of the ingest doors, so the two routers merge.
+///
+/// Unknown paths and methods are answered here too: merge it with routers that have no fallback of their own.
+pub fn router(api: Arc<Api>) -> Router {
+    rest::router(api)
+}

@@ -1,0 +1,25 @@
+//! REST under `/v1`, the score feed, health and metrics.
+//!
+//! [`doors`] is the one list of what there is: the router, the OpenAPI document, the check of query parameters and
+//! the role rules are all read from it.
+
+mod alerts;
+mod arguments;
+mod deal;
+mod doors;
+mod entity;
+mod feed;
+mod guard;
+mod keys;
+mod lists;
+mod openapi;
+mod operations;
+mod records;
+mod routes;
+
+pub use openapi::openapi_document;
+pub use operations::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource};
+
+pub(crate) use arguments::body_bytes;
+pub(crate) use feed::Streams;
+pub(crate) use routes::router;

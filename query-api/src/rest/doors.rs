@@ -1,0 +1,301 @@
+//! The list of doors.
+
+use axum::http::Method;
+use revgauge_contract::access::Role;
+
+/// Who may open a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Nobody needs a key.
+    Open,
+    /// Every key: feeds and scores, which programs read.
+    Any,
+    /// People and reports: every role but `service`.
+    Readers,
+    /// Administrators.
+    Admin,
+}
+
+impl Access {
+    pub(super) const fn allows(self, role: Role) -> bool {
+        match self {
+            Self::Open | Self::Any => true,
+            Self::Readers => matches!(role, Role::Admin | Role::Revops),
+            Self::Admin => matches!(role, Role::Admin),
+        }
+    }
+
+    pub(super) const fn wording(self) -> &'static str {
+        match self {
+            Self::Open => "no key",
+            Self::Any => "any key",
+            Self::Readers => "a key of role revops or admin",
+            Self::Admin => "a key of role admin",
+        }
+    }
+}
+
+/// A query parameter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    /// `string`, `integer` or `date-time`.
+    pub(super) form: &'static str,
+    pub(super) description: &'static str,
+}
+
+/// One method of one path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Door {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) access: Access,
+    pub(super) summary: &'static str,
+    pub(super) query: &'static [Parameter],
+    /// Schema of the request body, by name.
+    pub(super) takes: Option<&'static str>,
+    /// Content type and schema name of the answer.
+    pub(super) gives: (&'static str, &'static str),
+}
+
+const fn parameter(name: &'static str, form: &'static str, description: &'static str) -> Parameter {
+    Parameter {
+        name,
+        form,
+        description,
+    }
+}
+
+const AS_OF: Parameter = parameter("as_of", "date-time", "answer with what was known at this instant; now when absent");
+const AT: Parameter = parameter("at", "date-time", "compute decay to this instant; as_of when absent; may lie ahead");
+const LIMIT: Parameter = parameter("limit", "integer", "most entries of the answer");
+const CURSOR: Parameter = parameter("cursor", "string", "'next' of the page before");
+const OWNER: Parameter = parameter("owner_id", "string", "only those of this rep");
+const ACCOUNT: Parameter = parameter("account_id", "string", "only those of this account");
+const TIER: Parameter = parameter("tier", "string", "only those in this tier (priority; for deals health)");
+const TEXT: Parameter = parameter("q", "string", "text within name, mail address, domain or id, any case");
+const KIND: Parameter = parameter("entity_kind", "string", "contact, account or deal");
+const AFTER: Parameter = parameter("after", "string", "cursor of the last entry read; from the beginning when absent");
+
+const LIST: &[Parameter] = &[LIMIT, CURSOR, OWNER, ACCOUNT, TIER, TEXT, AS_OF];
+const INSTANTS: &[Parameter] = &[AS_OF, AT];
+const HISTORY: &[Parameter] = &[
+    parameter("score", "string", "only this score"),
+    LIMIT,
+    parameter("before", "date-time", "only entries before this instant"),
+];
+const CHANGES: &[Parameter] = &[
+    parameter("from", "date-time", "earlier instant; required"),
+    parameter("to", "date-time", "later instant; now when absent"),
+];
+const TIMELINE: &[Parameter] = &[
+    parameter("before", "string", "instant, or 'next' of the page before"),
+    LIMIT,
+];
+
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+
+const fn get(
+    path: &'static str,
+    access: Access,
+    summary: &'static str,
+    query: &'static [Parameter],
+    schema: &'static str,
+) -> Door {
+    Door {
+        method: "GET",
+        path,
+        access,
+        summary,
+        query,
+        takes: None,
+        gives: (JSON, schema),
+    }
+}
+
+macro_rules! entity_doors {
+    ($plural:literal, $one:literal) => {
+        [
+            get(concat!("/v1/", $plural), Access::Readers, concat!("List ", $plural), LIST, "ObjectPage"),
+            get(
+                concat!("/v1/", $plural, "/{id}"),
+                Access::Readers,
+                concat!("One ", $one, " with its scores; the id may be any key of it"),
+                INSTANTS,
+                "ObjectWithScores",
+            ),
+            get(
+                concat!("/v1/", $plural, "/{id}/scores"),
+                Access::Any,
+                concat!("Scores of one ", $one, ", now or as of an instant"),
+                INSTANTS,
+                "Scores",
+            ),
+            get(
+                concat!("/v1/", $plural, "/{id}/scores/history"),
+                Access::Any,
+                concat!("What the score feed said about one ", $one, ", newest first"),
+                HISTORY,
+                "ScoreHistory",
+            ),
+            get(
+                concat!("/v1/", $plural, "/{id}/explain"),
+                Access::Readers,
+                concat!("Scores of one ", $one, " with parts down to single recent events"),
+                INSTANTS,
+                "Scores",
+            ),
+            get(
+                concat!("/v1/", $plural, "/{id}/changes"),
+                Access::Readers,
+                concat!("Why each score of one ", $one, " changed between two instants"),
+                CHANGES,
+                "Changes",
+            ),
+            get(
+                concat!("/v1/", $plural, "/{id}/timeline"),
+                Access::Readers,
+                concat!("Events of one ", $one, ", newest first"),
+                TIMELINE,
+                "Timeline",
+            ),
+        ]
+    };
+}
+
+const CONTACTS: [Door; 7] = entity_doors!("contacts", "contact");
+const ACCOUNTS: [Door; 7] = entity_doors!("accounts", "account");
+const DEALS: [Door; 7] = entity_doors!("deals", "deal");
+
+const OTHERS: &[Door] = &[
+    get(
+        "/v1/deals/{id}/stakeholders",
+        Access::Readers,
+        "Stakeholder map: the people of a deal with role, authority, engagement and last sign of life",
+        &[AS_OF],
+        "Stakeholders",
+    ),
+    get(
+        "/v1/scores",
+        Access::Any,
+        "Priority queue: entities of a kind by one score",
+        &[
+            KIND,
+            parameter("score", "string", "score to order by; priority, for deals health"),
+            TIER,
+            OWNER,
+            ACCOUNT,
+            parameter("order", "string", "desc or asc; asc for health"),
+            LIMIT,
+            AS_OF,
+        ],
+        "Queue",
+    ),
+    get(
+        "/v1/alerts",
+        Access::Readers,
+        "Alerts that hold, most severe first",
+        &[
+            KIND,
+            parameter("severity", "string", "high, medium or low"),
+            parameter("rule", "string", "only this rule"),
+            LIMIT,
+            AS_OF,
+        ],
+        "Alerts",
+    ),
+    Door {
+        gives: (NDJSON, "FeedEntry"),
+        ..get(
+            "/v1/score-feed",
+            Access::Any,
+            "Score changes in log order, one JSON line each; 'next' in the header Revgauge-Next-Cursor",
+            &[
+                AFTER,
+                LIMIT,
+                parameter("wait_seconds", "integer", "wait for a new entry at most so long"),
+            ],
+            "FeedEntry",
+        )
+    },
+    Door {
+        gives: ("text/event-stream", "FeedEntry"),
+        ..get(
+            "/v1/score-feed/stream",
+            Access::Any,
+            "Score changes as server-sent events; resumes after Last-Event-ID",
+            &[AFTER],
+            "FeedEntry",
+        )
+    },
+    Door {
+        method: "POST",
+        takes: Some("SqlRequest"),
+        ..get(
+            "/v1/sql",
+            Access::Readers,
+            "Read-only SQL; answers as JSON, NDJSON, CSV or Arrow stream",
+            &[],
+            "SqlAnswer",
+        )
+    },
+    get(
+        "/v1/data-health",
+        Access::Readers,
+        "How far each reader of the log has come, and how far its sources",
+        &[],
+        "DataHealth",
+    ),
+    get("/v1/pipelines", Access::Readers, "Pipelines with their SQL and state", &[], "Pipelines"),
+    get("/v1/dead-letters", Access::Readers, "Refused events, newest first", &[LIMIT], "DeadLetters"),
+    Door {
+        method: "POST",
+        ..get(
+            "/v1/dead-letters/replay",
+            Access::Admin,
+            "Judge refused events again and take those that pass",
+            &[],
+            "ReplayReport",
+        )
+    },
+    get("/v1/keys", Access::Admin, "Keys of the tenant", &[], "Keys"),
+    Door {
+        method: "POST",
+        takes: Some("KeyRequest"),
+        ..get("/v1/keys", Access::Admin, "Make a key; the secret is shown this once", &[], "NewKey")
+    },
+    Door {
+        method: "DELETE",
+        ..get("/v1/keys/{key_id}", Access::Admin, "Revoke a key", &[], "RevokedKey")
+    },
+    Door {
+        method: "POST",
+        ..get(
+            "/v1/keys/{key_id}/rotate",
+            Access::Admin,
+            "Make a successor; the old key stops after the grace period",
+            &[parameter("grace_seconds", "integer", "how long both work; 86400 when absent")],
+            "NewKey",
+        )
+    },
+    get("/v1/openapi.json", Access::Any, "This document", &[], "AnyObject"),
+    get("/health/live", Access::Open, "Whether the process answers", &[], "Live"),
+    get("/health/ready", Access::Open, "Whether it answers rightly: 200 or 503 with reasons", &[], "Ready"),
+    Door {
+        gives: ("text/plain", "Text"),
+        ..get("/metrics", Access::Any, "Metrics in Prometheus text format", &[], "Text")
+    },
+];
+
+/// Every door.
+pub(super) fn all() -> impl Iterator<Item = &'static Door> {
+    CONTACTS.iter().chain(&ACCOUNTS).chain(&DEALS).chain(OTHERS)
+}
+
+/// The door a request knocks at.
+pub(super) fn find(method: &Method, path: &str) -> Option<&'static Door> {
+    // A HEAD request is a GET without the body.
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    all().find(|door| door.method == method && door.path == path)
+}

@@ -1,0 +1,119 @@
+//! Numbers of the doors. Components are in `ApiParts`, never here.
+
+use serde::Deserialize;
+
+pub use crate::access::KeySettings;
+
+/// Settings of all doors out.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiSettings {
+    /// Requests in general.
+    pub http: HttpSettings,
+    /// SQL.
+    pub sql: SqlSettings,
+    /// The score feed.
+    pub feed: FeedSettings,
+}
+
+/// Limits of every request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    /// Requests a key may make a second, on average.
+    pub requests_per_second: u32,
+    /// Requests a key may make at once before the average holds.
+    pub burst: u32,
+    /// Longest request body, bytes. (Ingest has its own.)
+    pub max_body_bytes: usize,
+    /// Longest time until an answer begins, milliseconds; long-polls add their wait.
+    pub timeout_ms: u64,
+    /// Most entries of one page.
+    pub max_page: usize,
+    /// Entries of a page when the request does not say.
+    pub default_page: usize,
+    /// Whether `/metrics` wants a key as everything else does.
+    pub metrics_need_key: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 500,
+            burst: 1_000,
+            max_body_bytes: 1 << 20,
+            timeout_ms: 30_000,
+            max_page: 1_000,
+            default_page: 100,
+            metrics_need_key: true,
+        }
+    }
+}
+
+/// Limits of one query.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SqlSettings {
+    /// Memory of one query, bytes.
+    pub memory_bytes: usize,
+    /// Disk one query may spill to when its memory is used up, bytes; 0 refuses instead.
+    pub spill_bytes: u64,
+    /// Time of one query when the request does not say, milliseconds.
+    pub timeout_ms: u64,
+    /// Longest time a request may ask for, milliseconds.
+    pub max_timeout_ms: u64,
+    /// Most rows of one answer.
+    pub max_rows: usize,
+    /// Queries that run at the same time, all tenants together; times `memory_bytes` this is the memory of SQL.
+    pub concurrent_queries: usize,
+    /// Queries of one tenant that run at the same time.
+    pub concurrent_queries_per_tenant: usize,
+    /// Batches computed ahead of a slow reader.
+    pub queue_batches: usize,
+    /// Rows of an answer held back before it begins, so that an early failure still gets its own status; bytes.
+    pub hold_back_bytes: usize,
+    /// Partitions of one query, about the threads it uses.
+    pub partitions: usize,
+}
+
+impl Default for SqlSettings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 << 20,
+            spill_bytes: 0,
+            timeout_ms: 30_000,
+            max_timeout_ms: 300_000,
+            max_rows: 1_000_000,
+            concurrent_queries: 8,
+            concurrent_queries_per_tenant: 4,
+            queue_batches: 4,
+            hold_back_bytes: 1 << 20,
+            partitions: 2,
+        }
+    }
+}
+
+/// Limits of the score feed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeedSettings {
+    /// Longest wait of a long-poll, seconds.
+    pub max_wait_seconds: u64,
+    /// Entries read from the log at a time for a stream.
+    pub page: usize,
+    /// Streams one key may hold open.
+    pub streams_per_key: usize,
+    /// Comment lines that keep an idle stream open, seconds apart.
+    pub keep_alive_seconds: u64,
+}
+
+impl Default for FeedSettings {
+    fn default() -> Self {
+        Self {
+            max_wait_seconds: 60,
+            page: 500,
+            streams_per_key: 16,
+            keep_alive_seconds: 15,
+        }
+    }
+}

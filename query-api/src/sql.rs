@@ -1,0 +1,24 @@
+//! Read-only SQL over everything a tenant has: catalogue, session, limits, answers.
+
+mod as_of_functions;
+mod catalog;
+mod door;
+mod encode;
+mod error;
+mod loaded_table;
+mod object_table;
+mod output;
+mod run;
+mod score_table;
+mod session;
+
+pub use catalog::{CatalogColumn, CatalogSource, CatalogTable};
+pub use encode::Format;
+pub use error::SqlError;
+pub use run::{CollectedAnswer, QueryAnswer, SqlRequest, open_sql, run_sql};
+
+pub(crate) use door::post_sql;
+pub(crate) use error::nearest;
+pub(crate) use object_table::text_of;
+pub(crate) use run::{Slots, open_frame};
+pub(crate) use session::base_session;

@@ -1,0 +1,170 @@
+//! Table functions about the past: `scores_as_of(instant)` and `pipeline_as_of(instant)`.
+//!
+//! The tenant comes from the session that registered them, never from an argument.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use datafusion::{
+    catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
+    common::{Result, ScalarValue, plan_err},
+    logical_expr::Expr,
+};
+use revgauge_contract::{
+    Timestamp,
+    error::Failure,
+    schema::text_column,
+    score::{EntityKind, ScoreService},
+    statistics::Knowledge,
+};
+use serde_json::{Value, json};
+
+use super::{
+    object_table::{Column, DEALS, HEALTH, ObjectTable, text_of},
+    score_table::ScoreTable,
+};
+use crate::access::TenantTable;
+
+/// What the functions know of their session.
+#[derive(Clone)]
+pub(super) struct AsOf {
+    pub(super) scores: Arc<dyn ScoreService>,
+    pub(super) tenant_id: Arc<str>,
+    pub(super) now: Timestamp,
+}
+
+impl fmt::Debug for AsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsOf").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// `scores_as_of(instant)`: the table `scores` with what was known at the instant.
+#[derive(Debug)]
+pub(super) struct ScoresAsOf(pub(super) AsOf);
+
+/// `pipeline_as_of(instant)`: every deal as known at the instant, with its health then.
+#[derive(Debug)]
+pub(super) struct PipelineAsOf(pub(super) AsOf);
+
+impl TableFunctionImpl for ScoresAsOf {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
+        let at = the_instant("scores_as_of", args.exprs(), self.0.now)?;
+        let table = ScoreTable {
+            scores: Arc::clone(&self.0.scores),
+            tenant_id: Arc::clone(&self.0.tenant_id),
+            at,
+            knowledge: Knowledge::At(at),
+        };
+        walled("scores_as_of", &self.0.tenant_id, Arc::new(table))
+    }
+}
+
+impl TableFunctionImpl for PipelineAsOf {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
+        let at = the_instant("pipeline_as_of", args.exprs(), self.0.now)?;
+        let source = self.0.clone();
+        let table = ObjectTable {
+            name: "pipeline_as_of",
+            tenant_id: Arc::clone(&self.0.tenant_id),
+            columns: pipeline_columns(),
+            fetch: Arc::new(move || {
+                let source = source.clone();
+                Box::pin(async move { deals_at(&source, at).await })
+            }),
+        };
+        walled("pipeline_as_of", &self.0.tenant_id, Arc::new(table))
+    }
+}
+
+/// Columns of `pipeline_as_of`.
+pub(super) fn pipeline_columns() -> Arc<[Column]> {
+    DEALS.iter().chain(HEALTH).copied().collect()
+}
+
+fn walled(
+    name: &str,
+    tenant_id: &Arc<str>,
+    table: Arc<dyn TableProvider>,
+) -> Result<Arc<dyn TableProvider>> {
+    Ok(Arc::new(TenantTable::try_new(name, Arc::clone(tenant_id), table)?))
+}
+
+async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
+    let knowledge = Knowledge::At(at);
+    let deals = source
+        .scores
+        .objects(&source.tenant_id, EntityKind::Deal, None, knowledge)
+        .await?;
+    let scores = source
+        .scores
+        .table(&source.tenant_id, EntityKind::Deal, at, knowledge)
+        .await?;
+    let mut health: HashMap<String, (Option<f64>, Option<String>)> = HashMap::new();
+    for batch in &scores {
+        let (Some(ids), Some(names), Some(tiers), Some(values)) = (
+            text_column(batch, "entity_id"),
+            text_column(batch, "score"),
+            text_column(batch, "tier"),
+            number_column(batch, "value"),
+        ) else {
+            continue;
+        };
+        for row in (0..batch.num_rows()).filter(|row| names.value(*row) == "health") {
+            let value = values.iter().nth(row).flatten();
+            let tier = tiers.iter().nth(row).flatten().map(str::to_owned);
+            health.insert(ids.value(row).to_owned(), (value, tier));
+        }
+    }
+    let with_health = deals.into_iter().map(|mut deal| {
+        let id = text_of(&deal, DEALS[0].from);
+        let (value, tier) = id.and_then(|id| health.remove(&id)).unwrap_or_default();
+        if let Some(record) = deal.as_object_mut() {
+            record.insert("health".to_owned(), json!(value));
+            record.insert("health_tier".to_owned(), json!(tier));
+            record.insert("as_of".to_owned(), json!(at));
+        }
+        deal
+    });
+    Ok(with_health.collect())
+}
+
+fn number_column<'a>(
+    batch: &'a datafusion::arrow::array::RecordBatch,
+    name: &str,
+) -> Option<&'a datafusion::arrow::array::Float64Array> {
+    use datafusion::arrow::array::AsArray as _;
+    batch.column_by_name(name)?.as_primitive_opt()
+}
+
+fn the_instant(function: &str, args: &[Expr], now: Timestamp) -> Result<Timestamp> {
+    let [argument] = args else {
+        return plan_err!("{function} takes one instant, such as {function}('2026-01-31T09:30:00Z')");
+    };
+    let at = match argument {
+        Expr::Literal(value, _) => instant_of(value),
+        _ => None,
+    };
+    match at {
+        Some(at) if at > now => plan_err!("{function} cannot answer for {at}, which is still to come"),
+        Some(at) => Ok(at),
+        None => plan_err!(
+            "{function} cannot read {argument} as an instant: give a constant text such as '2026-01-31T09:30:00Z' or a timestamp"
+        ),
+    }
+}
+
+fn instant_of(value: &ScalarValue) -> Option<Timestamp> {
+    match value {
+        ScalarValue::Utf8(Some(text))
+        | ScalarValue::Utf8View(Some(text))
+        | ScalarValue::LargeUtf8(Some(text)) => text.parse().ok(),
+        ScalarValue::TimestampSecond(Some(at), _) => Some(Timestamp(at.checked_mul(1_000_000)?)),
+        ScalarValue::TimestampMillisecond(Some(at), _) => Some(Timestamp(at.checked_mul(1_000)?)),
+        ScalarValue::TimestampMicrosecond(Some(at), _) => Some(Timestamp(*at)),
+        ScalarValue::TimestampNanosecond(Some(at), _) => Some(Timestamp(at.div_euclid(1_000))),
+        ScalarValue::Date32(Some(days)) => {
+            Some(Timestamp(i64::from(*days).checked_mul(revgauge_contract::time::DAY_US)?))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,418 @@
+//! Running a query: on its own runtime, within memory, time and row limits, streaming with back-pressure.
+//!
+//! The computation lives on the query runtime and fills a short queue; the door empties it. A slow reader stops the
+//! computation, never another reader; a dropped answer ends it. The deadline is watched from the door's side too, so it
+//! holds even when every thread of the query runtime is busy.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use datafusion::{
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
+    common::{ParamValues, ScalarValue},
+    dataframe::DataFrame,
+    execution::context::SQLOptions,
+    prelude::SessionContext,
+    sql::{parser::Statement, sqlparser::ast},
+};
+use futures::{StreamExt as _, future::BoxFuture};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::{
+    sync::mpsc::{self, Receiver, Sender},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{error::SqlError, output::OutputShape, session};
+use crate::{api::Api, freshness::Freshness, settings::SqlSettings};
+
+/// Rows handed to an encoder at once, so that encoding never holds a serving thread for long.
+const SLICE_ROWS: usize = 1_024;
+
+/// A query as asked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SqlRequest {
+    /// One statement.
+    pub sql: String,
+    /// Values of `$1`, `$2`, ...: null, booleans, numbers, texts.
+    pub params: Vec<Value>,
+    /// Cut the answer after this many rows and say so.
+    pub limit_rows: Option<usize>,
+    /// Time limit, milliseconds; the setting when absent.
+    pub timeout_ms: Option<u64>,
+}
+
+/// A running query. Dropping it ends the computation.
+pub struct QueryAnswer {
+    /// For which instant and with which sources the answer is.
+    pub freshness: Freshness,
+    /// Columns.
+    pub schema: SchemaRef,
+    /// Whether rows were cut off by `limit_rows`; known once the rows have ended.
+    pub truncated: bool,
+    rows: Rows,
+}
+
+impl fmt::Debug for QueryAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryAnswer")
+            .field("freshness", &self.freshness)
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A whole answer in memory.
+#[derive(Debug, Clone)]
+pub struct CollectedAnswer {
+    /// For which instant and with which sources the answer is.
+    pub freshness: Freshness,
+    /// Columns.
+    pub schema: SchemaRef,
+    /// Rows.
+    pub batches: Vec<RecordBatch>,
+    /// Whether rows were cut off by `limit_rows`.
+    pub truncated: bool,
+}
+
+impl QueryAnswer {
+    /// The next rows; `None` at the end.
+    ///
+    /// # Errors
+    /// What stopped the query; nothing comes after it.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch, SqlError>> {
+        match self.rows.step().await {
+            Ok(Step::Rows(batch)) => Some(Ok(batch)),
+            Ok(Step::Ended { truncated }) => {
+                self.truncated = truncated;
+                None
+            }
+            Ok(Step::Begun { .. }) => Some(Err(SqlError::internal("a query began twice"))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// What stopped the query.
+    pub async fn collect(mut self) -> Result<CollectedAnswer, SqlError> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await {
+            batches.push(batch?);
+        }
+        Ok(CollectedAnswer {
+            freshness: self.freshness,
+            schema: self.schema,
+            batches,
+            truncated: self.truncated,
+        })
+    }
+}
+
+/// Runs a query to its end. The rows are held in memory, so mind `limit_rows`.
+///
+/// # Errors
+/// [`SqlError`] with a code for each way a query can fail.
+pub async fn run_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> Result<CollectedAnswer, SqlError> {
+    open_sql(api, tenant_id, request).await?.collect().await
+}
+
+/// Starts a query; returns when its columns are known.
+///
+/// # Errors
+/// As [`run_sql`], for what shows before the first row.
+pub async fn open_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> Result<QueryAnswer, SqlError> {
+    let settings = &api.settings.sql;
+    if let Some(limit) = request.limit_rows.filter(|limit| *limit > settings.max_rows) {
+        return Err(SqlError::user("row_limit", format!("cannot give {limit} rows in one answer"))
+            .hint(format!("limit_rows may be at most {}", settings.max_rows)));
+    }
+    let timeout_ms = request.timeout_ms.unwrap_or(settings.timeout_ms);
+    if timeout_ms == 0 || timeout_ms > settings.max_timeout_ms {
+        return Err(SqlError::user("time_limit", format!("cannot run a query for {timeout_ms} ms"))
+            .hint(format!("timeout_ms may be 1 to {}", settings.max_timeout_ms)));
+    }
+    let params = request.params.iter().map(parameter).collect::<Result<Vec<_>, _>>()?;
+    let limits = Limits {
+        rows: request.limit_rows.unwrap_or(settings.max_rows),
+        cut: request.limit_rows.is_some(),
+        timeout_ms,
+    };
+    let plan: Planner = Box::new(move |context| {
+        Box::pin(async move { plan_sql(&context, &request.sql, params).await })
+    });
+    start(api, tenant_id, limits, plan).await
+}
+
+/// Starts a query that a door builds itself, cut after `rows`.
+pub(crate) async fn open_frame(
+    api: &Arc<Api>,
+    tenant_id: &str,
+    rows: usize,
+    plan: impl FnOnce(SessionContext) -> BoxFuture<'static, Result<DataFrame, SqlError>> + Send + 'static,
+) -> Result<QueryAnswer, SqlError> {
+    let limits = Limits {
+        rows,
+        cut: true,
+        timeout_ms: api.settings.sql.timeout_ms,
+    };
+    start(api, tenant_id, limits, Box::new(plan)).await
+}
+
+type Planner = Box<dyn FnOnce(SessionContext) -> BoxFuture<'static, Result<DataFrame, SqlError>> + Send>;
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    rows: usize,
+    /// Whether to cut at `rows`, or to refuse more.
+    cut: bool,
+    timeout_ms: u64,
+}
+
+enum Step {
+    Begun { freshness: Freshness, schema: SchemaRef },
+    Rows(RecordBatch),
+    Ended { truncated: bool },
+}
+
+struct Rows {
+    steps: Receiver<Result<Step, SqlError>>,
+    task: JoinHandle<()>,
+    deadline: Instant,
+    timeout_ms: u64,
+    ended: bool,
+}
+
+impl Rows {
+    async fn step(&mut self) -> Result<Step, SqlError> {
+        if self.ended {
+            return Ok(Step::Ended { truncated: false });
+        }
+        let step = match timeout_at(self.deadline, self.steps.recv()).await {
+            Ok(Some(step)) => step,
+            Ok(None) => Err(SqlError::internal("a query ended without a word")),
+            Err(_) => {
+                self.task.abort();
+                Err(SqlError::time_limit(self.timeout_ms))
+            }
+        };
+        self.ended = !matches!(step, Ok(Step::Begun { .. } | Step::Rows(_)));
+        step
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn start(
+    api: &Arc<Api>,
+    tenant_id: &str,
+    limits: Limits,
+    plan: Planner,
+) -> Result<QueryAnswer, SqlError> {
+    let tenant_id: Arc<str> = Arc::from(tenant_id);
+    let slot = api.slots.take(&tenant_id, &api.settings.sql)?;
+    let deadline = Instant::now() + Duration::from_millis(limits.timeout_ms);
+    let (sender, steps) = mpsc::channel(api.settings.sql.queue_batches.max(1));
+    let inner = Arc::clone(api);
+    let task = api.query_runtime.spawn(async move {
+        let _slot = slot;
+        let work = Box::pin(compute(&inner, &tenant_id, limits, plan, &sender));
+        let error = match timeout_at(deadline, work).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => SqlError::time_limit(limits.timeout_ms),
+        };
+        // A reader that is gone or at its deadline learns it without this.
+        let _ = timeout_at(deadline + Duration::from_secs(1), sender.send(Err(error))).await;
+    });
+    let mut rows = Rows {
+        steps,
+        task,
+        deadline,
+        timeout_ms: limits.timeout_ms,
+        ended: false,
+    };
+    match rows.step().await? {
+        Step::Begun { freshness, schema } => Ok(QueryAnswer {
+            freshness,
+            schema,
+            truncated: false,
+            rows,
+        }),
+        Step::Rows(_) | Step::Ended { .. } => Err(SqlError::internal("a query did not begin")),
+    }
+}
+
+async fn compute(
+    api: &Api,
+    tenant_id: &Arc<str>,
+    limits: Limits,
+    plan: Planner,
+    sender: &Sender<Result<Step, SqlError>>,
+) -> Result<(), SqlError> {
+    let session = session::open(api, tenant_id).await?;
+    let frame = plan(session.context).await?;
+    let mut stream = frame.execute_stream().await?;
+    let shape = OutputShape::of(&stream.schema());
+    let begun = Step::Begun {
+        freshness: session.freshness,
+        schema: Arc::clone(&shape.schema),
+    };
+    if sender.send(Ok(begun)).await.is_err() {
+        return Ok(());
+    }
+    let mut left = limits.rows;
+    let mut truncated = false;
+    while let Some(batch) = stream.next().await {
+        let mut batch = shape.apply(&batch?)?;
+        if batch.num_rows() > left {
+            if !limits.cut {
+                return Err(SqlError::row_limit(limits.rows));
+            }
+            truncated = true;
+            batch = batch.slice(0, left);
+        }
+        left -= batch.num_rows();
+        for from in (0..batch.num_rows()).step_by(SLICE_ROWS) {
+            let part = batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from));
+            if sender.send(Ok(Step::Rows(part))).await.is_err() {
+                return Ok(());
+            }
+        }
+        if truncated {
+            break;
+        }
+    }
+    let _ = sender.send(Ok(Step::Ended { truncated })).await;
+    Ok(())
+}
+
+async fn plan_sql(
+    context: &SessionContext,
+    sql: &str,
+    params: Vec<ScalarValue>,
+) -> Result<DataFrame, SqlError> {
+    if sql.trim().is_empty() {
+        return Err(SqlError::user("sql_syntax", "the query is empty").hint("send a SELECT"));
+    }
+    let state = context.state();
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(sql, &dialect)?;
+    only_reads(&statement)?;
+    let plan = state.statement_to_plan(statement).await?;
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+        .verify_plan(&plan)?;
+    let frame = DataFrame::new(state, plan);
+    if params.is_empty() {
+        return Ok(frame);
+    }
+    Ok(frame.with_param_values(ParamValues::from(params))?)
+}
+
+/// Statements that could ever read; the plan is checked again afterwards.
+fn only_reads(statement: &Statement) -> Result<(), SqlError> {
+    let reads = match statement {
+        Statement::Statement(inner) => matches!(
+            &**inner,
+            ast::Statement::Query(_)
+                | ast::Statement::Explain { .. }
+                | ast::Statement::ExplainTable { .. }
+                | ast::Statement::ShowTables { .. }
+                | ast::Statement::ShowColumns { .. }
+                | ast::Statement::ShowFunctions { .. }
+        ),
+        Statement::Explain(explain) => return only_reads(&explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => false,
+    };
+    if reads {
+        return Ok(());
+    }
+    let text = statement.to_string();
+    let verb = text.split_whitespace().next().unwrap_or("this").to_uppercase();
+    Err(SqlError::read_only(&verb))
+}
+
+fn parameter(value: &Value) -> Result<ScalarValue, SqlError> {
+    match value {
+        Value::Null => Ok(ScalarValue::Null),
+        Value::Bool(flag) => Ok(ScalarValue::from(*flag)),
+        Value::String(text) => Ok(ScalarValue::from(text.as_str())),
+        Value::Number(number) => number
+            .as_i64()
+            .map(ScalarValue::from)
+            .or_else(|| number.as_f64().map(ScalarValue::from))
+            .ok_or_else(|| SqlError::user("bad_parameter", format!("cannot use {number} as a parameter"))),
+        Value::Array(_) | Value::Object(_) => Err(SqlError::user(
+            "bad_parameter",
+            "a parameter is null, a boolean, a number or a text",
+        )
+        .hint("pass lists as several parameters: IN ($1, $2)")),
+    }
+}
+
+/// Counts running queries.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    by_tenant: Mutex<HashMap<Arc<str>, usize>>,
+    this: Weak<Self>,
+}
+
+/// A running query's place; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    slots: Option<Arc<Slots>>,
+    tenant_id: Arc<str>,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            by_tenant: Mutex::default(),
+            this: Weak::clone(this),
+        })
+    }
+
+    fn take(&self, tenant_id: &Arc<str>, settings: &SqlSettings) -> Result<Slot, SqlError> {
+        let mut running = self.by_tenant.lock();
+        if running.values().sum::<usize>() >= settings.concurrent_queries {
+            return Err(SqlError::too_many(settings.concurrent_queries));
+        }
+        let own = running.entry(Arc::clone(tenant_id)).or_default();
+        if *own >= settings.concurrent_queries_per_tenant {
+            return Err(SqlError::too_many(settings.concurrent_queries_per_tenant));
+        }
+        *own += 1;
+        Ok(Slot {
+            slots: self.this.upgrade(),
+            tenant_id: Arc::clone(tenant_id),
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let Some(slots) = &self.slots else {
+            return;
+        };
+        let mut running = slots.by_tenant.lock();
+        if let Some(own) = running.get_mut(&self.tenant_id) {
+            *own -= 1;
+            if *own == 0 {
+                running.remove(&self.tenant_id);
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The session of one query: the caller's tables behind the tenant wall, and nothing else.
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::{
+        array::{ArrayRef, RecordBatch, StringViewBuilder},
+        datatypes::{DataType, Field, Schema},
+    },
+    catalog::{
+        CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+        SchemaProvider as _, TableProvider,
+    },
+    common::Result,
+    datasource::MemTable,
+    execution::{
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::GreedyMemoryPool,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+        session_state::{SessionState, SessionStateBuilder},
+    },
+    prelude::{SessionConfig, SessionContext},
+};
+use revgauge_contract::{Timestamp, error::Failure, score::EntityKind, statistics::Knowledge};
+use serde_json::Value;
+
+use super::{
+    as_of_functions::{AsOf, PipelineAsOf, ScoresAsOf, pipeline_columns},
+    catalog::{CatalogColumn, CatalogTable},
+    error::SqlError,
+    object_table::{ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, ObjectTable, Records, documented, schema_of},
+    score_table::ScoreTable,
+};
+use crate::{access::TenantTable, api::Api, freshness::Freshness, settings::SqlSettings};
+
+const CATALOG: &str = "revgauge";
+const SCHEMA: &str = "public";
+
+/// What every session shares: functions, optimiser, configuration. No table is in it.
+pub(crate) fn base_session(settings: &SqlSettings) -> Result<SessionState> {
+    let mut config = SessionConfig::new()
+        .with_information_schema(true)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_target_partitions(settings.partitions.max(1));
+    // `EXPLAIN` shows the plan as text, one line a step.
+    config.options_mut().explain.format = datafusion::common::format::ExplainFormat::Indent;
+    let mut state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(config)
+        .build();
+    datafusion_functions_json::register_all(&mut state)?;
+    Ok(state)
+}
+
+/// A session and how fresh its cut is.
+pub(super) struct TenantSession {
+    pub(super) context: SessionContext,
+    pub(super) freshness: Freshness,
+}
+
+/// Opens the session of one query: one cut of the tables, own memory pool, own tenant.
+pub(super) async fn open(api: &Api, tenant_id: &Arc<str>) -> Result<TenantSession, SqlError> {
+    let now = api.clock.now();
+    let offered = api.catalog.tables(tenant_id).await.map_err(SqlError::failure)?;
+    let freshness = Freshness::of(tenant_id, now, api.cuts.watermarks(tenant_id));
+    let schema = Arc::new(MemorySchemaProvider::new());
+    let mut documents = Documents::default();
+    let all = offered.into_iter().chain(own_tables(api, tenant_id, now));
+    for table in all {
+        documents.describe(&table);
+        let walled = TenantTable::try_new(&table.name, Arc::clone(tenant_id), table.provider)?;
+        schema.register_table(table.name, Arc::new(walled))?;
+    }
+    documents.describe_function("scores_as_of(instant)", "scores with what was known at the instant", &[]);
+    documents.describe_function(
+        "pipeline_as_of(instant)",
+        "deals as known at the instant, with their health then",
+        &pipeline_columns(),
+    );
+    schema.register_table("table_columns".to_owned(), documents.finish()?)?;
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    catalog.register_schema(SCHEMA, schema)?;
+    let catalogs = Arc::new(MemoryCatalogProviderList::new());
+    catalogs.register_catalog(CATALOG.to_owned(), catalog);
+    let state = SessionStateBuilder::new_from_existing(api.base_session.clone())
+        .with_session_id(String::new())
+        .with_catalog_list(catalogs)
+        .with_runtime_env(own_runtime(&api.catalog.runtime(), &api.settings.sql)?)
+        .build();
+    let context = SessionContext::new_with_state(state);
+    let as_of = AsOf {
+        scores: Arc::clone(&api.scores),
+        tenant_id: Arc::clone(tenant_id),
+        now,
+    };
+    context.register_udtf("scores_as_of", Arc::new(ScoresAsOf(as_of.clone())));
+    context.register_udtf("pipeline_as_of", Arc::new(PipelineAsOf(as_of)));
+    Ok(TenantSession { context, freshness })
+}
+
+fn own_runtime(shared: &RuntimeEnv, settings: &SqlSettings) -> Result<Arc<RuntimeEnv>> {
+    let disk = if settings.spill_bytes == 0 {
+        DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled)
+    } else {
+        DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::OsTmpDirectory)
+            .with_max_temp_directory_size(settings.spill_bytes)
+    };
+    let mut builder = RuntimeEnvBuilder::from_runtime_env(shared)
+        .with_disk_manager_builder(disk)
+        .with_memory_pool(Arc::new(GreedyMemoryPool::new(settings.memory_bytes)));
+    builder.disk_manager = None;
+    builder.build_arc()
+}
+
+/// `scores`, `contacts`, `accounts`, `deals` and `alerts`, as of now.
+fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTable> {
+    let scores = ScoreTable {
+        scores: Arc::clone(&api.scores),
+        tenant_id: Arc::clone(tenant_id),
+        at: now,
+        knowledge: Knowledge::Now,
+    };
+    let mut tables = vec![CatalogTable {
+        name: "scores".to_owned(),
+        description: "one row per entity and score, now".to_owned(),
+        provider: Arc::new(scores),
+        columns: score_columns(),
+    }];
+    for (name, kind, columns) in [
+        ("contacts", EntityKind::Contact, CONTACTS),
+        ("accounts", EntityKind::Account, ACCOUNTS),
+        ("deals", EntityKind::Deal, DEALS),
+    ] {
+        let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
+        let fetch = move || -> Records {
+            let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
+            Box::pin(async move { scores.objects(&tenant, kind, None, Knowledge::Now).await })
+        };
+        let description = format!("one row per {}, merged ones as one, as known now", kind.as_str());
+        tables.push(object_table(name, &description, tenant_id, columns, Arc::new(fetch)));
+    }
+    let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
+    let fetch = move || -> Records {
+        let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
+        Box::pin(async move {
+            let alerts = scores.alerts(&tenant, now, Knowledge::Now).await?;
+            alerts
+                .iter()
+                .map(|alert| serde_json::to_value(alert).map_err(unprintable))
+                .collect::<Result<Vec<Value>, Failure>>()
+        })
+    };
+    tables.push(object_table(
+        "alerts",
+        "one row per alert that holds now",
+        tenant_id,
+        ALERTS,
+        Arc::new(fetch),
+    ));
+    tables
+}
+
+fn unprintable(error: serde_json::Error) -> Failure {
+    Failure::new(
+        revgauge_contract::ErrorKind::Internal,
+        format!("cannot print an alert: {error}"),
+    )
+}
+
+fn object_table(
+    name: &'static str,
+    description: &str,
+    tenant_id: &Arc<str>,
+    columns: &[Column],
+    fetch: Arc<dyn Fn() -> Records + Send + Sync>,
+) -> CatalogTable {
+    let table = ObjectTable {
+        name,
+        tenant_id: Arc::clone(tenant_id),
+        columns: columns.into(),
+        fetch,
+    };
+    let mut documented = documented(columns);
+    documented.push(CatalogColumn::new("fields", "the whole record", "JSON"));
+    CatalogTable {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        provider: Arc::new(table),
+        columns: documented,
+    }
+}
+
+fn score_columns() -> Vec<CatalogColumn> {
+    [
+        ("entity_kind", "contact, account or deal", ""),
+        ("entity_id", "canonical id, after merges", ""),
+        ("name", "name of the entity", ""),
+        ("account_id", "account of a contact or deal", ""),
+        ("owner_id", "rep who owns it", ""),
+        ("score", "name of the score", ""),
+        ("value", "the score; NULL when unscored", "points"),
+        ("tier", "tier or band, where the score has one", ""),
+        ("unscored_because", "why there is no value", ""),
+        ("reasons", "the three largest parts, for people", ""),
+        ("contributions", "parts that sum to the value", "JSON"),
+        ("facts", "facts beside the value", "JSON"),
+        ("definition", "definition that made it, name@version", ""),
+        ("fingerprint", "fingerprint of the features read", ""),
+        ("as_of", "instant the score is for", "UTC"),
+    ]
+    .iter()
+    .map(|(name, description, unit)| CatalogColumn::new(name, description, unit))
+    .collect()
+}
+
+/// Rows of `table_columns`. It documents; it holds nothing of any tenant.
+#[derive(Default)]
+struct Documents {
+    columns: [StringViewBuilder; 6],
+}
+
+impl Documents {
+    fn describe(&mut self, table: &CatalogTable) {
+        for field in table.provider.schema().fields() {
+            let documented = table.columns.iter().find(|column| column.name == *field.name());
+            self.append([
+                &table.name,
+                &table.description,
+                field.name(),
+                &super::output::type_name(field.data_type()),
+                documented.map_or("", |column| &column.unit),
+                documented.map_or("", |column| &column.description),
+            ]);
+        }
+    }
+
+    fn describe_function(&mut self, name: &str, description: &str, columns: &[Column]) {
+        if columns.is_empty() {
+            self.append([name, description, "", "", "", ""]);
+        }
+        let schema = schema_of(columns);
+        for column in columns {
+            let kind = schema
+                .field_with_name(column.name)
+                .map_or_else(|_| String::new(), |field| super::output::type_name(field.data_type()));
+            self.append([name, description, column.name, &kind, column.unit, column.description]);
+        }
+    }
+
+    fn append(&mut self, row: [&str; 6]) {
+        for (builder, text) in self.columns.iter_mut().zip(row) {
+            builder.append_value(text);
+        }
+    }
+
+    fn finish(mut self) -> Result<Arc<dyn TableProvider>> {
+        let names = [
+            "table_name",
+            "table_description",
+            "column_name",
+            "data_type",
+            "unit",
+            "description",
+        ];
+        let fields = names.map(|name| Field::new(name, DataType::Utf8View, false));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let arrays = self.columns.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef);
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect())?;
+        Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+    }
+}

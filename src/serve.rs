@@ -1,0 +1,101 @@
+//! `revgauge serve`: a node behind a listening socket, until it is told to stop.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{cli::ServeArgs, commands::Context, run_file::RunningServer, settings::Settings, wire::Node};
+
+/// Runs the server until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// The address or the store cannot be had, or the last flush failed.
+pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
+    if let Some(listen) = args.listen {
+        context.settings.server.listen = listen;
+    }
+    let server = Server::start(&context.settings).await?;
+    println!("listening on {}  (Ctrl-C stops)", server.url());
+    stop_signal().await?;
+    println!("stopping: open requests end, what is buffered is written");
+    server.stop().await
+}
+
+async fn stop_signal() -> Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            done = tokio::signal::ctrl_c() => done?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}
+
+/// A node that listens.
+#[derive(Debug)]
+pub(crate) struct Server {
+    node: Node,
+    url: String,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+    grace: Duration,
+}
+
+impl Server {
+    /// Opens the store, binds the address and serves.
+    ///
+    /// # Errors
+    /// The address is taken, or the store cannot be opened.
+    pub(crate) async fn start(settings: &Settings) -> Result<Self> {
+        let listen = &settings.server.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}: is another server running there?"))?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let node = Node::open(settings).await?;
+        node.announce(&RunningServer {
+            url: url.clone(),
+            pid: std::process::id(),
+            operator_secret: node.operator_secret().to_owned(),
+        })?;
+        let stop = CancellationToken::new();
+        let (router, stopped) = (node.router(), stop.clone());
+        let serving = tokio::spawn(async move {
+            axum::serve(listener, router.into_make_service())
+                .with_graceful_shutdown(async move { stopped.cancelled().await })
+                .await
+        });
+        let grace = Duration::from_millis(settings.server.shutdown_grace_ms);
+        Ok(Self { node, url, stop, serving, grace })
+    }
+
+    /// Base URL of the doors.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The node behind the doors.
+    pub(crate) const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Ends open requests within the grace, then writes what is buffered.
+    ///
+    /// # Errors
+    /// What the last flush met.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        self.node.end_streams();
+        let abort = self.serving.abort_handle();
+        if tokio::time::timeout(self.grace, self.serving).await.is_err() {
+            abort.abort();
+        }
+        self.node.close().await
+    }
+}

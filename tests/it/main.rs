@@ -1,0 +1,7 @@
+//! The one heavy integration binary: the real executable, spoken to through its real doors.
+
+mod crash;
+mod doors;
+mod process;
+mod real_input;
+mod shuffled;
