@@ -6,7 +6,6 @@
 mod cli;
 mod commands;
 mod doors;
-mod feed_memory;
 mod output;
 mod run_file;
 mod serve;

@@ -11,11 +11,11 @@ use figment::{
     providers::{Env, Serialized},
 };
 use revgauge_connectors::http::HttpSettings;
-use revgauge_journal::{DeadLetterSettings, DedupSettings, JournalSettings, PumpSettings};
+use revgauge_journal::{DeadLetterSettings, DedupSettings, FeedSettings, JournalSettings, PumpSettings};
 use revgauge_lake::LakeSettings;
-use revgauge_models::{LiveSettings, ScoringSettings};
+use revgauge_models::{live::LiveSettings, service::ScoringSettings};
 use revgauge_pipelines::PipelineSettings;
-use revgauge_query_api::ApiSettings;
+use revgauge_query_api::{ApiSettings, access::KeySettings};
 use revgauge_store::StoreSettings;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) store: Store,
     pub(crate) server: Server,
     pub(crate) journal: JournalSettings,
+    pub(crate) feed: FeedSettings,
     pub(crate) pump: PumpSettings,
     pub(crate) dedup: DedupSettings,
     pub(crate) dead_letters: DeadLetterSettings,
@@ -38,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) definitions: DefinitionFiles,
     pub(crate) ingest: HttpSettings,
     pub(crate) api: ApiSettings,
+    pub(crate) api_keys: KeySettings,
     pub(crate) telemetry: TelemetrySettings,
 }
 
@@ -76,13 +78,15 @@ pub(crate) struct Server {
     pub(crate) listen: String,
     /// Threads of the runtime on which queries run, apart from the one that serves.
     pub(crate) query_threads: usize,
+    /// Positions of the score feed kept in its journal for readers, beyond what the lake needs.
+    pub(crate) feed_positions_kept: u64,
     /// Longest wait for open requests at shutdown.
     pub(crate) shutdown_grace_ms: u64,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8780".to_owned(), query_threads: 2, shutdown_grace_ms: 5_000 }
+        Self { listen: "127.0.0.1:8780".to_owned(), query_threads: 2, feed_positions_kept: 200_000, shutdown_grace_ms: 5_000 }
     }
 }
 

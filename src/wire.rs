@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
 use axum::Router;
 use futures::StreamExt;
 use object_store::{ObjectStore, path::Path};
@@ -22,6 +23,7 @@ use revgauge_lake::Lake;
 use revgauge_models::{Definitions, LiveScorer, Memories, Scoring};
 use revgauge_pipelines::{Runtime, Statistics};
 use revgauge_query_api::{Api, ApiParts, access::KeyStore};
+use rand::SeedableRng;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -82,7 +84,7 @@ fn event_names(settings: &Settings) -> Result<Arc<EventNames>> {
     let mut names = EventNames::shipped();
     if let Some(path) = &settings.definitions.event_names {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        names = names.extended(&path.display().to_string(), &text)?;
+        names = names.with_file(&path.display().to_string(), &text)?;
     }
     Ok(Arc::new(names))
 }
@@ -90,8 +92,6 @@ fn event_names(settings: &Settings) -> Result<Arc<EventNames>> {
 fn random() -> u64 {
     rand::Rng::random(&mut rand::rngs::StdRng::from_os_rng())
 }
-
-use rand::SeedableRng;
 
 impl Node {
     /// Opens the store and joins the rooms; when it returns, everything acknowledged before is being caught up with.
@@ -126,11 +126,12 @@ impl Node {
             .await?,
         );
         let lake = Lake::open(Arc::clone(&store), settings.lake.clone(), Arc::clone(&clock)).await?;
-        lake.set_acknowledged(LakeTable::Events, journal.watch());
         lake.set_acknowledged(LakeTable::ScoreChanges, feed.journal().watch());
         spawn_feed_pump(&feed, &lake, settings, &readers, &pumps);
 
         let runtime = open_runtime(settings, &store, &clock, &lake, &journal).await?;
+        // From here on a cut waits for what is acknowledged: the pump started below brings it.
+        lake.set_acknowledged(LakeTable::Events, journal.watch());
         let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
         let statistics: Arc<dyn StatisticsSource> = Arc::new(Statistics::new(
             Arc::clone(&runtime),
@@ -138,12 +139,16 @@ impl Node {
             Arc::clone(&store),
             &settings.pipelines,
         )?);
-        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, &cuts, &store).await?;
+        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, &cuts, &store, &runtime).await?;
         let delivered =
             spawn_events_pump(&journal, &lake, &runtime, &live, &store, settings, &readers, &pumps).await?;
-        let live_task = Arc::clone(&live);
+        let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
+        tasks.spawn(Arc::clone(&live).run(scoring_stopped));
         let stop = background.clone();
-        tasks.spawn(async move { live_task.run(stop).await });
+        tasks.spawn(async move {
+            stop.cancelled().await;
+            stop_scoring.send_replace(true);
+        });
         let (lake_task, stop) = (Arc::clone(&lake), background.clone());
         tasks.spawn(async move { lake_task.maintain(async move { stop.cancelled().await }).await });
 
@@ -216,7 +221,9 @@ impl Node {
     /// Whether everything acknowledged is in the state and scored.
     pub(crate) fn settled(&self) -> bool {
         let last = self.rooms.journal.last();
-        *self.rooms.delivered.borrow() >= last && self.rooms.live.idle_through(last)
+        let lag = self.rooms.live.lag();
+        let waiting = lag.contacts + lag.accounts + lag.deals + lag.sweeping;
+        *self.rooms.delivered.borrow() >= last && waiting == 0
     }
 
     /// Ends long answers (feeds), so that a shutdown need not wait for them.
@@ -264,7 +271,7 @@ async fn open_runtime(
     let in_lake = lake.position(LakeTable::Events);
     if in_lake > Position::START && (runtime.position() == Position::START || behind_journal) {
         tracing::info!(position = in_lake.0, "no usable state checkpoint: rebuilding the state from the lake");
-        let cut = lake.lake_cut(LakeTable::Events);
+        let cut = lake.cut(LakeTable::Events).await?;
         let rows = runtime.rebuild_from(cut).await?;
         tracing::info!(rows, "state rebuilt from the lake");
     }
@@ -278,6 +285,7 @@ async fn open_scoring(
     clock: &Arc<dyn Clock>,
     cuts: &Arc<dyn CutReader>,
     store: &Arc<dyn ObjectStore>,
+    runtime: &Arc<Runtime>,
 ) -> Result<(Arc<Scoring>, Arc<LiveScorer>)> {
     let definitions = Arc::new(definitions(settings)?);
     let scoring = Arc::new(Scoring::new(
@@ -291,11 +299,13 @@ async fn open_scoring(
         LiveScorer::new(Arc::clone(&scoring), sink, settings.live.clone(), Arc::clone(clock));
     let past = Arc::new(doors::PastTiers::new(Arc::clone(cuts), Arc::clone(store)));
     let mut entries = past.all().await?;
+    scoring.set_memories(Memories { live: Some(Arc::clone(&live) as _), past: Some(Arc::clone(&past) as _) });
+    let covers = feed.last_covers();
     while let Some(batch) = entries.next().await {
-        live.restore(&batch?)?;
+        live.restore(&batch?, covers);
     }
-    live.resume_after(feed.last_covers());
-    scoring.set_memories(Memories { live: Some(Arc::clone(&live) as _), past: Some(past) });
+    live.restore(&RecordBatch::new_empty(revgauge_contract::score::score_changes()), covers);
+    live.watch(&doors::tenants_with_data(runtime).await?, runtime.position()).await?;
     Ok((scoring, live))
 }
 

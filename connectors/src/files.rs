@@ -1,11 +1,12 @@
 //! Files in: CSV, TSV, NDJSON, Parquet and Arrow through field mappings.
 //!
-//! A mapping ([`mapping`], the text) becomes a [`Plan`] ([`plan`]); inputs are found and opened ([`input`]), read row by
-//! row ([`rows`]), joined with other files of the same import ([`lookup`]), turned into drafts ([`convert`], values in
-//! [`value`]) and handed on in bounded batches ([`import`]). Files that already hold our events take the columnar lane
-//! ([`native`], [`columnar`]).
+//! A mapping (`mapping`, the text) becomes a [`Plan`] (`compile`); inputs are found and opened (`input`), read row by
+//! row (`read`, `rows`), joined with other files of the same import (`lookup`), turned into drafts (`convert`, values in
+//! `value`) and handed on in bounded batches (`import`). Files that already hold our events take the columnar lane
+//! (`native`, `columnar`).
 
 mod columnar;
+mod compile;
 mod condition;
 mod convert;
 mod error;
@@ -16,6 +17,7 @@ mod mapping;
 mod native;
 mod pattern;
 mod plan;
+mod read;
 mod rows;
 mod shipped;
 mod sink;

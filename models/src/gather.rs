@@ -17,6 +17,7 @@ use revgauge_contract::{
 };
 
 pub use directories::{Directories, DirectorySettings};
+pub(crate) use directories::rows_by_tenant;
 
 use crate::{
     contact::ContactScores,

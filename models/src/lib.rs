@@ -9,9 +9,15 @@ pub mod account;
 pub mod priority;
 pub mod explain;
 pub mod directory;
+pub mod deal;
+pub mod gather;
+pub mod service;
+pub mod live;
 
 mod assembly;
 mod fingerprint;
+#[cfg(test)]
+mod sample;
 mod saturation;
 mod wording;
 mod words;

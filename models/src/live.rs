@@ -46,7 +46,7 @@ use crate::{
     service::{Scoring, TenantCuts, TierMemory},
 };
 use emitted::{Emitted, Update};
-use queue::{Queue, Queues};
+use queue::Queues;
 use recut::Recut;
 use sweep::Sweep;
 use timers::Timers;
@@ -89,14 +89,6 @@ struct Turn {
     worked: bool,
 }
 
-impl Turn {
-    fn add(&mut self, other: Self) {
-        self.changes.extend(other.changes);
-        self.updates.extend(other.updates);
-        self.worked |= other.worked;
-    }
-}
-
 /// The live scorer.
 pub struct LiveScorer {
     scoring: Arc<Scoring>,
@@ -107,6 +99,7 @@ pub struct LiveScorer {
     memory: RwLock<Emitted>,
     timers: Mutex<Timers>,
     recuts: Mutex<HashMap<Arc<str>, Recut>>,
+    rolled_up: Mutex<Timestamp>,
     wake: Notify,
     drained: Notify,
 }
@@ -136,6 +129,7 @@ impl LiveScorer {
             memory: RwLock::default(),
             timers: Mutex::default(),
             recuts: Mutex::default(),
+            rolled_up: Mutex::default(),
             wake: Notify::new(),
             drained: Notify::new(),
         })
@@ -227,33 +221,33 @@ impl LiveScorer {
 
     /// Does what is due now and returns when nothing is: for imports, tests and a drained stop.
     pub async fn settle(&self) {
-        while self.turn().await {}
+        while self.turn().await || self.recut_finished().await {}
     }
 
-    /// One turn: some of every kind of work, one append. Says whether there was anything to do.
+    /// Some of every kind of work, each written before the next is compared with memory. Says whether there was any.
     async fn turn(&self) -> bool {
-        let mut turn = Turn::default();
-        turn.add(self.score_contacts().await);
-        turn.add(self.score_deals().await);
-        turn.add(self.score_accounts().await);
-        turn.add(self.fire_timers().await);
-        turn.add(self.sweep_on().await);
-        turn.add(self.recut_due().await);
-        let worked = turn.worked;
-        self.write(turn).await;
+        let mut worked = self.write(self.score_contacts().await).await;
+        worked |= self.write(self.score_deals().await).await;
+        worked |= self.write(self.score_accounts().await).await;
+        worked |= self.write(self.fire_timers().await).await;
+        worked |= self.write(self.sweep_on().await).await;
+        worked |= self.recut_due().await;
         self.drained.notify_waiters();
         worked
     }
 
-    /// Appends to the feed until it holds, then moves the memory.
-    async fn write(&self, turn: Turn) {
+    /// Appends to the feed until it holds, then moves the memory. Says whether there was work.
+    async fn write(&self, turn: Turn) -> bool {
+        let worked = turn.worked;
         let covers = {
             let state = self.state.lock();
             let covers = state.queues.covers(state.applied);
-            if turn.changes.is_empty() && covers == state.covered {
+            // An append that only moves `covers` costs a durable write: it waits until there is nothing to score.
+            let idle = !turn.worked;
+            if turn.changes.is_empty() && (covers == state.covered || !idle) {
                 drop(state);
                 self.remember(turn.updates);
-                return;
+                return worked;
             }
             covers
         };
@@ -263,11 +257,17 @@ impl LiveScorer {
             if !std::mem::replace(&mut told, true) {
                 tracing::warn!(error = %failure, changes = turn.changes.len(), "score feed does not take changes, retrying");
             }
-            let _ = timeout(Duration::from_millis(wait_ms), std::future::pending::<()>()).await;
-            wait_ms = (wait_ms * 2).min(self.settings.retry_max_ms.max(1));
+            self.pause(&mut wait_ms).await;
         }
         self.remember(turn.updates);
         self.state.lock().covered = covers;
+        worked
+    }
+
+    /// Waits before another try, longer each time.
+    async fn pause(&self, wait_ms: &mut u64) {
+        let _ = timeout(Duration::from_millis(*wait_ms), std::future::pending::<()>()).await;
+        *wait_ms = (*wait_ms * 2).min(self.settings.retry_max_ms.max(1));
     }
 
     fn remember(&self, updates: Vec<Update>) {

@@ -21,12 +21,12 @@ use revgauge_contract::{
     score::{Alert, ChangeExplanation, EntityKind, EntityScores, ScoreService},
     statistics::{Knowledge, StatisticsSource},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use memory::{Memories, TenantCuts, TierLog, TierMemory};
-pub(crate) use memory::LogEntry;
-pub(crate) use view::{AccountView, ContactView, View};
+pub(crate) use memory::log_entries;
+pub(crate) use view::{ContactView, Tiers, View, account_scores, contact_scores};
 
 use crate::{
     definitions::Definitions,
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Settings of the service.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoringSettings {
     /// Entities gathered at once when all are scored: bounds memory.

@@ -121,7 +121,10 @@ pub async fn program(names: &[String], options: &ArroyoOptions) -> Result<String
     for pipeline in chosen {
         plans.push(plan::cut(pipeline).await?);
     }
-    let mut text = format!("SET updating_ttl = interval '{} days';\n", options.updating_ttl_days);
+    let mut text = format!(
+        "SET updating_ttl = interval '{} days';\n",
+        options.updating_ttl_days
+    );
     for (source, ddl) in [(Source::Events, EVENTS_DDL), (Source::CrmFields, CRM_FIELDS_DDL)] {
         if plans.iter().any(|plan| plan.source == source) {
             let with = options.with(source.table(), "json", true);
@@ -134,7 +137,11 @@ pub async fn program(names: &[String], options: &ArroyoOptions) -> Result<String
             format!("    {} {}{required}", field.name(), sql_type(field.data_type()))
         });
         let columns = columns.collect::<Vec<_>>().join(",\n");
-        let format = if plan.aggregation.is_some() { "debezium_json" } else { "json" };
+        let format = if plan.aggregation.is_some() {
+            "debezium_json"
+        } else {
+            "json"
+        };
         let name = plan.pipeline.name;
         let with = options.with(name, format, false);
         let _ = write!(text, "\nCREATE TABLE {name} (\n{columns}\n) WITH (\n{with});\n");
@@ -186,7 +193,8 @@ mod tests {
         assert!(!text.contains("CREATE TABLE events"));
         assert!(text.contains("path = '/data/o''brien/crm_fields.json'"));
         assert!(text.contains("wait_for_control = 'false'"));
-        let unknown = program(&["nothing".to_owned()], &ArroyoOptions::new(ArroyoConnector::Fluvio { endpoint: None }));
-        assert!(matches!(unknown.await, Err(PipelineError::Unknown(_))));
+        let fluvio = ArroyoOptions::new(ArroyoConnector::Fluvio { endpoint: None });
+        let unknown = program(&["nothing".to_owned()], &fluvio).await;
+        assert!(matches!(unknown, Err(PipelineError::Unknown(_))));
     }
 }

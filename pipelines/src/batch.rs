@@ -69,7 +69,10 @@ fn among(column: &str, keys: &[String]) -> Expr {
 }
 
 impl BatchQueries {
-    pub(crate) fn new(settings: &PipelineSettings, store: Arc<dyn ObjectStore>) -> Result<Self, PipelineError> {
+    pub(crate) fn new(
+        settings: &PipelineSettings,
+        store: Arc<dyn ObjectStore>,
+    ) -> Result<Self, PipelineError> {
         let bytes = usize::try_from(settings.query_memory_bytes).unwrap_or(usize::MAX);
         let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), NAMED_CONSUMERS);
         let environment = RuntimeEnvBuilder::new()
@@ -103,7 +106,8 @@ impl BatchQueries {
         let planning = |error| PipelineError::query(pipeline.name, "run the batch query of", error);
         let context = self.session();
         let events = cut_table(cut.clone(), Arc::clone(&self.store));
-        let events = narrowed(&context, events, asked, source_keys(pipeline, asked.keys)).map_err(planning)?;
+        let events =
+            narrowed(&context, events, asked, source_keys(pipeline, asked.keys)).map_err(planning)?;
         context.register_table("events", events).map_err(planning)?;
         let fields = crm_history_table(cut, Arc::clone(&self.store));
         let fields = narrowed(&context, fields, asked, None).map_err(planning)?;
@@ -185,7 +189,11 @@ impl BatchQueries {
 
     /// The events of a cut for rebuilding. Without the payload, which no pipeline of events reads, or only those that
     /// become CRM fields.
-    pub(crate) async fn events(&self, cut: Cut, crm: bool) -> Result<SendableRecordBatchStream, PipelineError> {
+    pub(crate) async fn events(
+        &self,
+        cut: Cut,
+        crm: bool,
+    ) -> Result<SendableRecordBatchStream, PipelineError> {
         let failed = |error| PipelineError::query("events", "read the lake for", error);
         let table = if crm {
             crm_history_table(cut, Arc::clone(&self.store))

@@ -46,7 +46,9 @@ const FILES: [(&str, &str); 10] = pipelines![
 static ALL: LazyLock<Vec<Pipeline>> = LazyLock::new(|| {
     FILES
         .iter()
-        .map(|(name, sql)| Pipeline::parse(name, sql).expect("the shipped pipelines have all directives (tested)"))
+        .map(|(name, sql)| {
+            Pipeline::parse(name, sql).expect("the shipped pipelines have all directives (tested)")
+        })
         .collect()
 });
 

@@ -79,7 +79,9 @@ impl Checkpoints {
             };
             match read_manifest(store.as_ref(), &object.location).await {
                 Ok(manifest) if manifest.id == id => manifests.push(manifest),
-                Ok(_) => tracing::warn!(path = %object.location, "checkpoint manifest has another's name; left out"),
+                Ok(_) => {
+                    tracing::warn!(path = %object.location, "checkpoint manifest has another's name; left out")
+                }
                 Err(error) => tracing::warn!(path = %object.location, %error, "checkpoint manifest left out"),
             }
         }
@@ -109,7 +111,10 @@ impl Checkpoints {
             .list_with_delimiter(Some(&prefix))
             .await
             .map_err(failed("list", &prefix))?;
-        let manifests = listed.objects.iter().filter_map(|object| paths::manifest_id(&object.location));
+        let manifests = listed
+            .objects
+            .iter()
+            .filter_map(|object| paths::manifest_id(&object.location));
         let parts = listed.common_prefixes.iter().filter_map(paths::part_folder_id);
         Ok(manifests.chain(parts).max().unwrap_or(0) + 1)
     }
@@ -179,7 +184,9 @@ impl Checkpoints {
             let manifests = self.manifests.lock();
             let parts = manifests.iter().flat_map(|manifest| &manifest.pipelines);
             let parts = parts.flat_map(|pipeline| pipeline.parts.iter().map(|part| part.path.clone()));
-            let own = manifests.iter().map(|manifest| paths::manifest(manifest.id).to_string());
+            let own = manifests
+                .iter()
+                .map(|manifest| paths::manifest(manifest.id).to_string());
             parts.chain(own).collect()
         };
         let prefix = paths::folder();

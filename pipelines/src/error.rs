@@ -90,7 +90,11 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
-    pub(crate) fn query(pipeline: &str, doing: &'static str, source: datafusion::error::DataFusionError) -> Self {
+    pub(crate) fn query(
+        pipeline: &str,
+        doing: &'static str,
+        source: datafusion::error::DataFusionError,
+    ) -> Self {
         Self::Query {
             pipeline: pipeline.to_owned(),
             doing,

@@ -129,7 +129,9 @@ pub(crate) fn query_of(pipeline: &Pipeline, context: &SessionContext) -> Result<
             insert.table, pipeline.name
         )));
     }
-    let query = insert.source.ok_or_else(|| malformed("the INSERT has no SELECT"))?;
+    let query = insert
+        .source
+        .ok_or_else(|| malformed("the INSERT has no SELECT"))?;
     Ok(DfStatement::Statement(Box::new(ast::Statement::Query(query))))
 }
 
@@ -152,7 +154,9 @@ pub(crate) async fn cut(pipeline: &Pipeline) -> Result<CutPlan, PipelineError> {
     let physical = state.create_physical_plan(&logical).await.map_err(planning)?;
     let text = displayable(physical.as_ref()).indent(false).to_string();
     let mut cutter = Cutter::new(pipeline);
-    cutter.walk(&physical).map_err(|error| error.into_pipeline(pipeline))?;
+    cutter
+        .walk(&physical)
+        .map_err(|error| error.into_pipeline(pipeline))?;
     cutter.finish(source, text)
 }
 
@@ -165,10 +169,14 @@ fn source_of(pipeline: &Pipeline, plan: &LogicalPlan) -> Result<Source, Pipeline
                 _ => Ok(Source::CrmFields),
             };
         }
-        node = node.inputs().first().copied().ok_or_else(|| PipelineError::Malformed {
-            pipeline: pipeline.name.to_owned(),
-            message: "it reads no table".to_owned(),
-        })?;
+        node = node
+            .inputs()
+            .first()
+            .copied()
+            .ok_or_else(|| PipelineError::Malformed {
+                pipeline: pipeline.name.to_owned(),
+                message: "it reads no table".to_owned(),
+            })?;
     }
 }
 
@@ -245,7 +253,10 @@ impl<'a> Cutter<'a> {
     }
 
     fn aggregate(&mut self, aggregate: &AggregateExec) -> Result<(), CutError> {
-        if !matches!(aggregate.mode(), AggregateMode::Single | AggregateMode::SinglePartitioned) {
+        if !matches!(
+            aggregate.mode(),
+            AggregateMode::Single | AggregateMode::SinglePartitioned
+        ) {
             return Err(CutError::Refused(
                 format!("{:?} aggregation", aggregate.mode()),
                 "is planned in two steps; the engine expects one",
@@ -304,8 +315,14 @@ impl<'a> Cutter<'a> {
         }
         self.aggregation = Some(Aggregation {
             outputs,
-            tenant: place("tenant_id", "must be a key of the GROUP BY, so that tenants stay apart")?,
-            key: place(self.pipeline.key, "is named by '--! key' and must be a key of the GROUP BY")?,
+            tenant: place(
+                "tenant_id",
+                "must be a key of the GROUP BY, so that tenants stay apart",
+            )?,
+            key: place(
+                self.pipeline.key,
+                "is named by '--! key' and must be a key of the GROUP BY",
+            )?,
             group: group.input_exprs(),
             group_fields,
             aggregates,
@@ -320,14 +337,18 @@ impl<'a> Cutter<'a> {
             pipeline: self.pipeline.name.to_owned(),
             message,
         };
-        let leaf = self.leaf.ok_or_else(|| malformed("it reads no table".to_owned()))?;
+        let leaf = self
+            .leaf
+            .ok_or_else(|| malformed("it reads no table".to_owned()))?;
         let read = leaf
             .fields()
             .iter()
             .map(|field| source.schema().index_of(field.name()))
             .collect::<Result<_, _>>()
             .map_err(|error| malformed(error.to_string()))?;
-        let output = self.output.ok_or_else(|| malformed("it has no output".to_owned()))?;
+        let output = self
+            .output
+            .ok_or_else(|| malformed("it has no output".to_owned()))?;
         let mut below = self.below;
         below.reverse();
         Ok(CutPlan {
@@ -382,7 +403,9 @@ impl PartitionStream for Stub {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        Box::pin(datafusion::physical_plan::EmptyRecordBatchStream::new(Arc::clone(&self.0)))
+        Box::pin(datafusion::physical_plan::EmptyRecordBatchStream::new(
+            Arc::clone(&self.0),
+        ))
     }
 }
 

@@ -236,7 +236,10 @@ impl Runtime {
     /// Spills the coldest chunks of the largest states until memory is within its bound (P-3).
     fn keep_within_memory(&self) -> Result<(), PipelineError> {
         loop {
-            let sizes = self.engines.iter().map(|engine| (engine.statistics().state_bytes, engine));
+            let sizes = self
+                .engines
+                .iter()
+                .map(|engine| (engine.statistics().state_bytes, engine));
             let mut sizes: Vec<_> = sizes.collect();
             let total: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
             if total <= self.settings.state_memory_bytes {

@@ -51,7 +51,12 @@ impl Statistics {
         })
     }
 
-    fn live(&self, pipeline: &str, tenant_id: &str, keys: Keys<'_>) -> Result<Vec<RecordBatch>, PipelineError> {
+    fn live(
+        &self,
+        pipeline: &str,
+        tenant_id: &str,
+        keys: Keys<'_>,
+    ) -> Result<Vec<RecordBatch>, PipelineError> {
         let engine = self.runtime.engine(pipeline)?;
         let groups = match keys {
             Keys::All => engine.all_groups(Some(tenant_id)),

@@ -50,7 +50,9 @@ pub fn state_table(runtime: &Arc<Runtime>, pipeline: &str) -> Result<Arc<dyn Tab
 /// # Errors
 /// Never in practice: the runtime holds every shipped pipeline.
 pub fn state_tables(runtime: &Arc<Runtime>) -> Result<Vec<NamedTable>, PipelineError> {
-    let kept = catalog::all().iter().filter(|pipeline| runtime.engine(pipeline.name).is_ok());
+    let kept = catalog::all()
+        .iter()
+        .filter(|pipeline| runtime.engine(pipeline.name).is_ok());
     kept.map(|pipeline| {
         Ok(NamedTable {
             name: pipeline.name,

@@ -22,8 +22,18 @@ use crate::{PipelineSettings, Runtime, Statistics, catalog, verify::verify};
 pub(crate) const START: Timestamp = Timestamp(1_767_225_600 * SECOND_US);
 
 const TYPES: [&str; 12] = [
-    "email.sent", "email.opened", "email.clicked", "email.replied", "meeting.attended", "call.completed", "page.viewed",
-    "signal.funding", "company.enriched", "deal.upserted", "contact.upserted", "deal.deleted",
+    "email.sent",
+    "email.opened",
+    "email.clicked",
+    "email.replied",
+    "meeting.attended",
+    "call.completed",
+    "page.viewed",
+    "signal.funding",
+    "company.enriched",
+    "deal.upserted",
+    "contact.upserted",
+    "deal.deleted",
 ];
 
 /// A pure function of a number that looks random.
@@ -50,7 +60,11 @@ pub(crate) fn event(number: u64, entities: u64) -> Event {
             pick(6, 50),
             pick(7, 5),
             pick(8, 1_000),
-            if pick(9, 3) == 0 { "null" } else { "\"a longer text, past twelve bytes\"" }
+            if pick(9, 3) == 0 {
+                "null"
+            } else {
+                "\"a longer text, past twelve bytes\""
+            }
         ),
         EventKind::Engagement => "{}".to_owned(),
     };
@@ -77,7 +91,10 @@ pub(crate) fn event(number: u64, entities: u64) -> Event {
 }
 
 pub(crate) fn events(numbers: impl IntoIterator<Item = u64>, entities: u64) -> Vec<Event> {
-    numbers.into_iter().map(|number| event(number, entities)).collect()
+    numbers
+        .into_iter()
+        .map(|number| event(number, entities))
+        .collect()
 }
 
 /// A lake whose tail is what was delivered.
@@ -109,7 +126,10 @@ impl CutReader for TestLake {
 impl TestLake {
     /// Moves the tail into a Parquet file of the store, text as plain strings as other writers have it.
     pub(crate) async fn flush(&self, store: &dyn ObjectStore) {
-        use arrow::{compute::cast, datatypes::{DataType, Field, Schema}};
+        use arrow::{
+            compute::cast,
+            datatypes::{DataType, Field, Schema},
+        };
         use datafusion::parquet::arrow::ArrowWriter;
         let tail = std::mem::take(&mut *self.tail.lock());
         for batch in tail {
@@ -127,7 +147,8 @@ impl TestLake {
                 .columns()
                 .iter()
                 .map(|column| cast(column, &plain(column.data_type())).expect("cast"));
-            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.collect()).expect("batch");
+            let batch =
+                RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.collect()).expect("batch");
             let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("writer");
             writer.write(&batch).expect("written");
             let bytes = writer.into_inner().expect("closed");
@@ -201,21 +222,33 @@ impl Rig {
         .expect("opened");
         self.consumer = self.runtime.consumer(None);
         let after = self.consumer.resume_after();
-        for delivered in self.delivered.iter().filter(|delivered| delivered.position > after) {
+        for delivered in self
+            .delivered
+            .iter()
+            .filter(|delivered| delivered.position > after)
+        {
             self.consumer.deliver(delivered).await.expect("replayed");
         }
     }
 
     pub(crate) fn statistics(&self) -> Statistics {
         let cuts = Arc::clone(&self.lake) as Arc<dyn CutReader>;
-        Statistics::new(Arc::clone(&self.runtime), cuts, Arc::clone(&self.store), &self.settings).expect("statistics")
+        Statistics::new(
+            Arc::clone(&self.runtime),
+            cuts,
+            Arc::clone(&self.store),
+            &self.settings,
+        )
+        .expect("statistics")
     }
 
     /// P-2, for all pipelines.
     pub(crate) async fn verify(&self) {
         let cuts = Arc::clone(&self.lake) as Arc<dyn CutReader>;
         let reports = verify(&self.runtime, &cuts).await.expect("verified");
-        let kept = catalog::all().iter().filter(|pipeline| pipeline.name != "crm_history");
+        let kept = catalog::all()
+            .iter()
+            .filter(|pipeline| pipeline.name != "crm_history");
         assert_eq!(reports.len(), kept.count());
         for report in reports {
             assert!(report.holds(), "{report:?}");

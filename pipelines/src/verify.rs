@@ -89,7 +89,10 @@ impl Drop for Gate<'_> {
 }
 
 /// A cut and the state at its position.
-async fn settle(runtime: &Arc<Runtime>, cuts: &Arc<dyn CutReader>) -> Result<(Cut, Vec<View>), PipelineError> {
+async fn settle(
+    runtime: &Arc<Runtime>,
+    cuts: &Arc<dyn CutReader>,
+) -> Result<(Cut, Vec<View>), PipelineError> {
     let gate = Gate(runtime);
     runtime.close_gate().await;
     let cut = cuts.cut(LakeTable::Events).await?;
@@ -135,9 +138,10 @@ async fn compare(
     }
     if matched < report.rows {
         report.differing += report.rows - matched;
-        report
-            .first_differences
-            .push(format!("{} rows are in the live state only", report.rows - matched));
+        report.first_differences.push(format!(
+            "{} rows are in the live state only",
+            report.rows - matched
+        ));
     }
     report.batch_seconds = started.elapsed().as_secs_f64();
     Ok(report)
@@ -163,12 +167,15 @@ fn compare_rows(
                 places.push(row as u64);
                 found.push(group);
             }
-            None => describe(report, || format!("only in the batch query: {}", row_text(rows, row))),
+            None => describe(report, || {
+                format!("only in the batch query: {}", row_text(rows, row))
+            }),
         }
     }
     let live = engine.viewed_rows(view, &found)?;
     let places = arrow::array::UInt64Array::from(places);
-    let failed = |error: arrow::error::ArrowError| PipelineError::query(report_name(engine), "compare", error.into());
+    let failed =
+        |error: arrow::error::ArrowError| PipelineError::query(report_name(engine), "compare", error.into());
     let batch = arrow::compute::take_record_batch(rows, &places).map_err(failed)?;
     let mut equal = vec![true; found.len()];
     for (live, batch) in live.columns().iter().zip(batch.columns()) {
@@ -178,7 +185,13 @@ fn compare_rows(
         }
     }
     for (row, _) in equal.iter().enumerate().filter(|(_, equal)| !**equal) {
-        describe(report, || format!("live {} but batch {}", row_text(&live, row), row_text(&batch, row)));
+        describe(report, || {
+            format!(
+                "live {} but batch {}",
+                row_text(&live, row),
+                row_text(&batch, row)
+            )
+        });
     }
     Ok(found.len() as u64)
 }
@@ -198,7 +211,10 @@ fn same_values(left: &ArrayRef, right: &ArrayRef) -> Result<BooleanArray, arrow:
     if left.data_type() != &DataType::Float64 {
         return not_distinct(left, right);
     }
-    let (left, right) = (left.as_primitive::<Float64Type>(), right.as_primitive::<Float64Type>());
+    let (left, right) = (
+        left.as_primitive::<Float64Type>(),
+        right.as_primitive::<Float64Type>(),
+    );
     let same = left.iter().zip(right.iter()).map(|pair| {
         Some(match pair {
             (Some(left), Some(right)) => {

@@ -15,11 +15,7 @@ use datafusion::execution::session_state::SessionState;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use revgauge_contract::{
-    Clock, ErrorKind,
-    cut::CutReader,
-    error::Failure,
-    feed::FeedReader,
-    score::ScoreService,
+    Clock, ErrorKind, cut::CutReader, error::Failure, feed::FeedReader, score::ScoreService,
 };
 use tokio::runtime::Handle;
 
@@ -58,7 +54,9 @@ pub struct ApiParts {
 
 impl fmt::Debug for ApiParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiParts").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("ApiParts")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,7 +82,9 @@ pub struct Api {
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Api").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +110,9 @@ impl revgauge_contract::Classified for ApiError {
 /// # Errors
 /// When a recorder is installed already.
 pub fn metrics_handle() -> Result<PrometheusHandle, ApiError> {
-    let seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+    let seconds = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+    ];
     PrometheusBuilder::new()
         .set_buckets(&seconds)
         .and_then(PrometheusBuilder::install_recorder)

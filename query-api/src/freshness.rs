@@ -68,6 +68,12 @@ impl Freshness {
 
 /// Source names come from clients; a header takes only visible ASCII.
 fn header_text(source: &str) -> String {
-    let visible = |c: char| if c.is_ascii_graphic() && !matches!(c, ',' | '=') { c } else { '_' };
+    let visible = |c: char| {
+        if c.is_ascii_graphic() && !matches!(c, ',' | '=') {
+            c
+        } else {
+            '_'
+        }
+    };
     source.chars().map(visible).collect()
 }

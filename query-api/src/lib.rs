@@ -13,3 +13,6 @@ pub use api::{Api, ApiError, ApiParts, metrics_handle, router};
 pub use problem::Problem;
 pub use rest::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource, openapi_document};
 pub use settings::ApiSettings;
+
+#[cfg(test)]
+mod tests;

@@ -129,8 +129,8 @@ impl From<SqlError> for Problem {
         let status = match error.code {
             "too_many_queries" => StatusCode::TOO_MANY_REQUESTS,
             "read_only" => StatusCode::FORBIDDEN,
-            "memory_limit" | "row_limit" => StatusCode::UNPROCESSABLE_ENTITY,
-            "time_limit" => StatusCode::REQUEST_TIMEOUT,
+            // Not 408: some clients send a request again on that by themselves.
+            "memory_limit" | "row_limit" | "time_limit" => StatusCode::UNPROCESSABLE_ENTITY,
             _ => status_of(error.kind).0,
         };
         let mut problem = Self::new(status, error.code, error.message);

@@ -1,11 +1,11 @@
 //! Numbers of the doors. Components are in `ApiParts`, never here.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use crate::access::KeySettings;
 
 /// Settings of all doors out.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiSettings {
     /// Requests in general.
@@ -17,7 +17,7 @@ pub struct ApiSettings {
 }
 
 /// Limits of every request.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
     /// Requests a key may make a second, on average.
@@ -51,7 +51,7 @@ impl Default for HttpSettings {
 }
 
 /// Limits of one query.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqlSettings {
     /// Memory of one query, bytes.
@@ -94,7 +94,7 @@ impl Default for SqlSettings {
 }
 
 /// Limits of the score feed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeedSettings {
     /// Longest wait of a long-poll, seconds.

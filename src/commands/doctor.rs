@@ -8,7 +8,11 @@ use crate::{cli::DoctorArgs, output};
 
 pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<()> {
     if args.settings {
-        print!("{}", toml::to_string(&context.settings)?);
+        let mut settings = context.settings.clone();
+        if settings.store.options.secret_access_key.is_some() {
+            settings.store.options.secret_access_key = Some("(set)".to_owned());
+        }
+        print!("{}", toml::to_string(&settings)?);
         return Ok(());
     }
     let definitions = crate::wire::definitions(&context.settings)?;

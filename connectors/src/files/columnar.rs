@@ -8,8 +8,8 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
-        new_null_array,
+        Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringViewArray,
+        TimestampMicrosecondArray, new_null_array,
     },
     compute::{cast, filter_record_batch},
     datatypes::{DataType, TimeUnit, TimestampMicrosecondType},
@@ -71,7 +71,12 @@ struct Columns {
 
 impl<'a> Columnar<'a> {
     pub(crate) fn new(file: &'a str) -> Self {
-        Self { file, rows: 0, types: HashMap::new(), hosts: HashMap::new() }
+        Self {
+            file,
+            rows: 0,
+            types: HashMap::new(),
+            hosts: HashMap::new(),
+        }
     }
 
     /// Judges a batch and hands it on.
@@ -93,7 +98,8 @@ impl<'a> Columnar<'a> {
             let ready = if unclean.is_empty() {
                 ready
             } else {
-                filter_record_batch(&ready, &BooleanArray::from(clean)).map_err(|error| self.broken(&error))?
+                filter_record_batch(&ready, &BooleanArray::from(clean))
+                    .map_err(|error| self.broken(&error))?
             };
             let counts: Vec<(String, u64)> = self
                 .types
@@ -107,7 +113,11 @@ impl<'a> Columnar<'a> {
     }
 
     fn broken(&self, error: &dyn std::fmt::Display) -> ImportError {
-        ImportError::Format { file: self.file.to_owned(), format: "events", message: error.to_string() }
+        ImportError::Format {
+            file: self.file.to_owned(),
+            format: "events",
+            message: error.to_string(),
+        }
     }
 
     /// The ordinary way: every column as text, unknown ones into the payload.
@@ -123,13 +133,15 @@ impl<'a> Columnar<'a> {
         }
         let schema = batch.schema();
         if schema.index_of("type").is_err() {
-            return Err(self.broken(&"there is no column 'type'; use a mapping for files that are not our events"));
+            return Err(
+                self.broken(&"there is no column 'type'; use a mapping for files that are not our events")
+            );
         }
         let options = arrow::util::display::FormatOptions::default();
         let mut cells = Vec::with_capacity(batch.num_columns());
         for (field, column) in schema.fields().iter().zip(batch.columns()) {
-            let formatter =
-                arrow::util::display::ArrayFormatter::try_new(column, &options).map_err(|error| self.broken(&error))?;
+            let formatter = arrow::util::display::ArrayFormatter::try_new(column, &options)
+                .map_err(|error| self.broken(&error))?;
             cells.push((field.name().as_str(), column, formatter));
         }
         for row in rows {
@@ -139,13 +151,18 @@ impl<'a> Columnar<'a> {
                 .map(|(name, _, formatter)| (*name, Cow::Owned(formatter.value(row).to_string())))
                 .collect();
             let body = || {
-                let object = texts.iter().map(|(name, text)| ((*name).to_owned(), text.as_ref().into())).collect();
+                let object = texts
+                    .iter()
+                    .map(|(name, text)| ((*name).to_owned(), text.as_ref().into()))
+                    .collect();
                 serde_json::Value::Object(object).to_string()
             };
             let line = first + row as u64 + 1;
             match draft_from_cells(texts.iter().cloned()) {
                 Ok(draft) => out.accept(draft, self.file, line, &|_| None, &body)?,
-                Err(refusal) => out.refuse(self.file, line, refusal.field.clone(), refusal, body().as_bytes())?,
+                Err(refusal) => {
+                    out.refuse(self.file, line, refusal.field.clone(), refusal, body().as_bytes())?
+                }
             }
         }
         Ok(())
@@ -157,7 +174,9 @@ impl<'a> Columnar<'a> {
             (!column.is_null(row)).then(|| column.value(row))
         };
         let [event_id, kind, event_type, source] = [0, 1, 2, 3].map(text);
-        let (Some(event_id), Some(kind), Some(event_type), Some(source)) = (event_id, kind, event_type, source) else {
+        let (Some(event_id), Some(kind), Some(event_type), Some(source)) =
+            (event_id, kind, event_type, source)
+        else {
             return false;
         };
         let ids = [4, 5, 6, 7].map(text);
@@ -165,7 +184,8 @@ impl<'a> Columnar<'a> {
         let sound_ids = is_id(event_id) && ids.iter().flatten().all(|id| is_id(id));
         let sound_time = !columns.event_time.is_null(row) && {
             let at = Timestamp(columns.event_time.value(row));
-            at >= Timestamp::EARLIEST_EVENT && at <= reception.received_at.plus_micros(reception.max_future_us)
+            at >= Timestamp::EARLIEST_EVENT
+                && at <= reception.received_at.plus_micros(reception.max_future_us)
         };
         let sound_value = columns.value.is_null(row) || columns.value.value(row).is_finite();
         let sound_class = matches!(text(11), Some("none" | "proxy" | "scanner" | "bot"));
@@ -240,7 +260,10 @@ fn has_subject(
     if kind != "crm" {
         return contact || account_id.is_some() || deal_id.is_some() || user_id.is_some() || domain.is_some();
     }
-    match event_type.split_once('.').map_or(event_type, |(object, _)| object) {
+    match event_type
+        .split_once('.')
+        .map_or(event_type, |(object, _)| object)
+    {
         "account" => account_id.is_some() || domain.is_some(),
         "contact" => contact,
         "deal" => deal_id.is_some(),
@@ -318,17 +341,33 @@ impl Columns {
         let known_at: TimestampMicrosecondArray = (0..rows)
             .map(|row| {
                 let event_time = self.event_time.value(row);
-                let given = if self.known_at.is_null(row) { event_time } else { self.known_at.value(row) };
+                let given = if self.known_at.is_null(row) {
+                    event_time
+                } else {
+                    self.known_at.value(row)
+                };
                 Some(match reception.trust {
                     Trust::Live => received_at,
                     Trust::History => given.min(received_at),
                 })
             })
             .collect();
-        let tenant = StringViewArray::from_iter_values(std::iter::repeat_n(reception.tenant_id.as_ref(), rows));
+        let tenant =
+            StringViewArray::from_iter_values(std::iter::repeat_n(reception.tenant_id.as_ref(), rows));
         let [
-            event_id, kind, event_type, source, account_id, contact_id, deal_id, user_id, email, domain, direction,
-            machine_class, payload,
+            event_id,
+            kind,
+            event_type,
+            source,
+            account_id,
+            contact_id,
+            deal_id,
+            user_id,
+            email,
+            domain,
+            direction,
+            machine_class,
+            payload,
         ] = self.text;
         let event_time = TimestampMicrosecondArray::new(self.event_time.values().clone(), None);
         let columns: Vec<ArrayRef> = vec![
@@ -365,16 +404,24 @@ fn filled(column: StringViewArray, with: &str) -> StringViewArray {
 
 fn as_text(column: Option<&ArrayRef>, rows: usize) -> Option<StringViewArray> {
     let Some(column) = column else {
-        return new_null_array(&DataType::Utf8View, rows).as_string_view_opt().cloned();
+        return new_null_array(&DataType::Utf8View, rows)
+            .as_string_view_opt()
+            .cloned();
     };
     let inner = match column.data_type() {
         DataType::Dictionary(_, inner) => inner.as_ref(),
         other => other,
     };
-    if !matches!(inner, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null) {
+    if !matches!(
+        inner,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null
+    ) {
         return None;
     }
-    cast(column, &DataType::Utf8View).ok()?.as_string_view_opt().cloned()
+    cast(column, &DataType::Utf8View)
+        .ok()?
+        .as_string_view_opt()
+        .cloned()
 }
 
 fn as_time(column: Option<&ArrayRef>, rows: usize) -> Option<TimestampMicrosecondArray> {
@@ -411,7 +458,15 @@ mod tests {
     /// What the fast check calls clean, acceptance must leave as it is.
     #[test]
     fn clean_names_and_addresses_are_fixed_points_of_acceptance() {
-        for email in ["jo@acme.io", "a.b+c@x-y.co.uk", "Jo@acme.io", "jo@acme", "j o@a.io", "mailto:a@b.io", "é@b.io"] {
+        for email in [
+            "jo@acme.io",
+            "a.b+c@x-y.co.uk",
+            "Jo@acme.io",
+            "jo@acme",
+            "j o@a.io",
+            "mailto:a@b.io",
+            "é@b.io",
+        ] {
             if is_plain_email(email) {
                 let normal = revgauge_contract::domain::normal_email(email);
                 assert_eq!(normal.as_deref(), Some(email));

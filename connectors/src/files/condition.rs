@@ -32,12 +32,17 @@ impl Condition {
     pub(crate) fn holds(&self, cells: &Cells<'_>, received_at: Timestamp) -> bool {
         let cell = cells[self.column].as_deref();
         let among = |list: &[String]| {
-            cell.is_some_and(|cell| list.iter().any(|entry| entry.eq_ignore_ascii_case(cell) || means(entry, cell)))
+            cell.is_some_and(|cell| {
+                list.iter()
+                    .any(|entry| entry.eq_ignore_ascii_case(cell) || means(entry, cell))
+            })
         };
         match &self.test {
             Test::OneOf(list) => among(list),
             Test::NotOneOf(list) => !among(list),
-            Test::StartsWith(list) => cell.is_some_and(|cell| list.iter().any(|start| cell.starts_with(start))),
+            Test::StartsWith(list) => {
+                cell.is_some_and(|cell| list.iter().any(|start| cell.starts_with(start)))
+            }
             Test::Empty(empty) => cell.is_none() == *empty,
             Test::Past(past, convert) => cell
                 .and_then(|cell| convert.time(cell).ok())

@@ -76,7 +76,12 @@ pub(crate) struct Field {
 /// Where a text comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Lookup { source: usize, columns: Vec<usize>, take: usize, map: HashMap<String, String> },
+    Lookup {
+        source: usize,
+        columns: Vec<usize>,
+        take: usize,
+        map: HashMap<String, String>,
+    },
     Columns(Vec<usize>),
     Template(Vec<Part>),
     Constant(String),
@@ -121,7 +126,12 @@ fn first<'c>(cells: &'c Cells<'_>, columns: &[usize]) -> Option<&'c str> {
 impl Field {
     fn text<'c>(&'c self, cells: &'c Cells<'_>, around: Surroundings<'c>) -> Option<Cow<'c, str>> {
         let found = self.sources.iter().find_map(|source| match source {
-            Source::Lookup { source, columns, take, map } => {
+            Source::Lookup {
+                source,
+                columns,
+                take,
+                map,
+            } => {
                 let key = first(cells, columns)?;
                 let key = map.get(key).map_or(key, String::as_str);
                 around.lookups.get(*source, key, *take).map(Cow::Borrowed)
@@ -137,16 +147,33 @@ impl Field {
             },
             (_, found) => found,
         };
-        let text = mapped.or_else(|| self.default.as_deref().filter(|text| !text.is_empty()).map(Cow::Borrowed))?;
-        Some(if self.lower { Cow::Owned(text.to_lowercase()) } else { text })
+        let text = mapped.or_else(|| {
+            self.default
+                .as_deref()
+                .filter(|text| !text.is_empty())
+                .map(Cow::Borrowed)
+        })?;
+        Some(if self.lower {
+            Cow::Owned(text.to_lowercase())
+        } else {
+            text
+        })
     }
 
     /// The field's value in this row; `None` when it has none.
     pub(crate) fn value(&self, cells: &Cells<'_>, around: Surroundings<'_>) -> Result<Option<Typed>, Fault> {
-        if !self.when.iter().all(|condition| condition.holds(cells, around.received_at)) {
+        if !self
+            .when
+            .iter()
+            .all(|condition| condition.holds(cells, around.received_at))
+        {
             return Ok(None);
         }
-        let fault = |code, message| Fault { column: Some(self.label.clone()), code, message };
+        let fault = |code, message| Fault {
+            column: Some(self.label.clone()),
+            code,
+            message,
+        };
         let typed = match self.text(cells, around) {
             Some(text) => match self.convert.apply(&text) {
                 Err(_) if self.skip_errors => None,
@@ -156,7 +183,10 @@ impl Field {
             None => None,
         };
         if typed.is_none() && self.required {
-            return Err(fault("missing_value", "the field is required and empty".to_owned()));
+            return Err(fault(
+                "missing_value",
+                "the field is required and empty".to_owned(),
+            ));
         }
         Ok(typed)
     }
@@ -187,7 +217,7 @@ fn fill(parts: &[Part], cells: &Cells<'_>) -> Option<String> {
             }
         }
     }
-    (filled > 0 || columns == 0).then_some(text)
+    (filled > 0 || columns == 0).then(|| text.trim().to_owned())
 }
 
 impl Table {
@@ -198,7 +228,11 @@ impl Table {
         rest: Vec<(String, String)>,
         around: Surroundings<'_>,
     ) -> Result<Option<EventDraft>, Fault> {
-        if !self.conditions.iter().all(|condition| condition.holds(cells, around.received_at)) {
+        if !self
+            .conditions
+            .iter()
+            .all(|condition| condition.holds(cells, around.received_at))
+        {
             return Ok(None);
         }
         let Some(event_type) = self.emit.value(cells, around)? else {
@@ -228,10 +262,6 @@ impl Table {
             if let Some(value) = field.value(cells, around)? {
                 set(&mut draft, *slot, value, &field.label)?;
             }
-        }
-        if draft.event_id.is_none() && draft.event_time.is_none() {
-            // Without a time of its own the event gets its receipt time; the id must not follow it.
-            draft.event_id = Some(draft_id(&draft));
         }
         Ok(Some(draft))
     }
@@ -271,7 +301,9 @@ fn set(draft: &mut EventDraft, slot: Envelope, value: Typed, column: &str) -> Re
             draft.payload.insert(VERSION.to_owned(), value.into_json());
         }
         (Envelope::Direction, value) => draft.direction = Some(direction(&value.into_text(), column)?),
-        (Envelope::MachineClass, value) => draft.machine_class = Some(machine_class(&value.into_text(), column)?),
+        (Envelope::MachineClass, value) => {
+            draft.machine_class = Some(machine_class(&value.into_text(), column)?)
+        }
         (slot, value) => {
             let text = Some(value.into_text());
             match slot {
@@ -329,7 +361,8 @@ fn short_id(id: String) -> String {
     digest("long", id.as_bytes())
 }
 
-fn draft_id(draft: &EventDraft) -> String {
+/// An id from what the row said.
+pub(crate) fn draft_id(draft: &EventDraft) -> String {
     let text = serde_json::to_vec(draft).unwrap_or_default();
     digest("row", &text)
 }

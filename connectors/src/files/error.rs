@@ -41,7 +41,9 @@ pub enum ImportError {
         asked: String,
     },
     /// Inputs were found, but the mapping names none of them.
-    #[error("mapping '{mapping}' matches none of the files: {files}; choose another mapping or rename the files")]
+    #[error(
+        "mapping '{mapping}' matches none of the files: {files}; choose another mapping or rename the files"
+    )]
     NothingMatches {
         /// Name of the mapping.
         mapping: String,

@@ -149,7 +149,10 @@ pub struct DryRun {
 /// The reception of an import: history is trusted to say when it was known.
 #[must_use]
 pub fn reception(tenant_id: Arc<str>, received_at: Timestamp) -> Reception {
-    Reception { trust: Trust::History, ..Reception::live(tenant_id, received_at, "import") }
+    Reception {
+        trust: Trust::History,
+        ..Reception::live(tenant_id, received_at, "import")
+    }
 }
 
 /// Imports the inputs and hands the events to the sink, in bounded memory.
@@ -215,24 +218,36 @@ async fn hand_on(
     if let Some(events) = events {
         sink.take(events).await?;
     }
-    if letters.is_empty() { Ok(()) } else { sink.refuse(letters).await }
+    if letters.is_empty() {
+        Ok(())
+    } else {
+        sink.refuse(letters).await
+    }
 }
 
 fn start(plan: &Plan, inputs: &[Input], report: &mut ImportReport) -> Result<Progress, ImportError> {
     let assigned = assign(plan, inputs);
     let read_by_lookup = |name: &str| {
-        plan.lookups()
-            .iter()
-            .any(|lookup| lookup.patterns.iter().any(|pattern| super::pattern::matches(pattern, name)))
+        plan.lookups().iter().any(|lookup| {
+            lookup
+                .patterns
+                .iter()
+                .any(|pattern| super::pattern::matches(pattern, name))
+        })
     };
     report.unused_files = inputs
         .iter()
-        .filter(|input| assigned.iter().all(|(used, _)| used.name != input.name) && !read_by_lookup(&input.name))
+        .filter(|input| {
+            assigned.iter().all(|(used, _)| used.name != input.name) && !read_by_lookup(&input.name)
+        })
         .map(|input| input.name.clone())
         .collect();
     if assigned.is_empty() {
         let names: Vec<_> = inputs.iter().take(8).map(|input| input.name.as_str()).collect();
-        return Err(ImportError::NothingMatches { mapping: plan.name().to_owned(), files: names.join(", ") });
+        return Err(ImportError::NothingMatches {
+            mapping: plan.name().to_owned(),
+            files: names.join(", "),
+        });
     }
     Ok(Progress {
         files: assigned.len(),
@@ -273,9 +288,15 @@ pub async fn dry_run(
     settings: &ImportSettings,
     progress: &mut (dyn FnMut(&Progress) + Send),
 ) -> Result<DryRun, ImportError> {
-    let mut sink = FirstRows { left: settings.first_rows, first: Vec::new() };
+    let mut sink = FirstRows {
+        left: settings.first_rows,
+        first: Vec::new(),
+    };
     let report = run(plan, inputs, reception, settings, &mut sink, progress).await?;
-    Ok(DryRun { first: sink.first, report })
+    Ok(DryRun {
+        first: sink.first,
+        report,
+    })
 }
 
 struct FirstRows {

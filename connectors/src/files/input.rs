@@ -45,18 +45,37 @@ enum Location {
 /// [`ImportError::NothingFound`], or what the disk met.
 pub fn discover(path: &Path) -> Result<Vec<Input>, ImportError> {
     let asked = path.display().to_string();
-    let read = |source| ImportError::Read { file: asked.clone(), source };
-    let last = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let read = |source| ImportError::Read {
+        file: asked.clone(),
+        source,
+    };
+    let last = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let mut found = Vec::new();
     if last.contains(['*', '?']) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        list(folder.unwrap_or(Path::new(".")), |name| wild(last.as_bytes(), name.as_bytes()), &mut found)
-            .map_err(read)?;
+        list(
+            folder.unwrap_or(Path::new(".")),
+            |name| wild(last.as_bytes(), name.as_bytes()),
+            &mut found,
+        )
+        .map_err(read)?;
     } else if path.is_dir() {
-        list(path, |name| stem(name) != name && !name.starts_with('.'), &mut found).map_err(read)?;
+        list(
+            path,
+            |name| stem(name) != name && !name.starts_with('.'),
+            &mut found,
+        )
+        .map_err(read)?;
     } else {
         let bytes = std::fs::metadata(path).map_err(read)?.len();
-        found.push(Input { name: last.to_owned(), bytes, location: Location::Local(path.to_owned()) });
+        found.push(Input {
+            name: last.to_owned(),
+            bytes,
+            location: Location::Local(path.to_owned()),
+        });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     if found.is_empty() {
@@ -71,7 +90,11 @@ fn list(folder: &Path, wanted: impl Fn(&str) -> bool, found: &mut Vec<Input>) ->
         let metadata = entry.metadata()?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if metadata.is_file() && wanted(&name) {
-            found.push(Input { name, bytes: metadata.len(), location: Location::Local(entry.path()) });
+            found.push(Input {
+                name,
+                bytes: metadata.len(),
+                location: Location::Local(entry.path()),
+            });
         }
     }
     Ok(())
@@ -82,7 +105,10 @@ fn list(folder: &Path, wanted: impl Fn(&str) -> bool, found: &mut Vec<Input>) ->
 /// # Errors
 /// [`ImportError::NothingFound`], or what the store met.
 pub async fn discover_in_store(store: &Arc<dyn ObjectStore>, path: &str) -> Result<Vec<Input>, ImportError> {
-    let failed = |source| ImportError::Store { file: path.to_owned(), source };
+    let failed = |source| ImportError::Store {
+        file: path.to_owned(),
+        source,
+    };
     let trimmed = path.trim_matches('/');
     let (folder, last) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
     let pattern = last.contains(['*', '?']);
@@ -100,12 +126,18 @@ pub async fn discover_in_store(store: &Arc<dyn ObjectStore>, path: &str) -> Resu
         .filter(|meta| meta.location.parts_count() == prefix.parts_count() + 1)
         .map(|meta| in_store(store, meta))
         .filter(|input| {
-            if pattern { wild(last.as_bytes(), input.name.as_bytes()) } else { stem(&input.name) != input.name }
+            if pattern {
+                wild(last.as_bytes(), input.name.as_bytes())
+            } else {
+                stem(&input.name) != input.name
+            }
         })
         .collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     if found.is_empty() {
-        return Err(ImportError::NothingFound { asked: path.to_owned() });
+        return Err(ImportError::NothingFound {
+            asked: path.to_owned(),
+        });
     }
     Ok(found)
 }
@@ -149,12 +181,18 @@ pub(crate) struct Opener {
 impl Opener {
     /// The bytes of a file, decompressed when they begin like gzip or zstd.
     pub(crate) fn stream(&self, input: &Input) -> Result<Box<dyn BufRead + Send>, ImportError> {
-        let failed = |source| ImportError::Read { file: input.name.clone(), source };
+        let failed = |source| ImportError::Read {
+            file: input.name.clone(),
+            source,
+        };
         let bytes: Box<dyn Read + Send> = match &input.location {
             Location::Local(path) => Box::new(File::open(path).map_err(failed)?),
             Location::Store(..) => Box::new(self.object(input, 0)),
         };
-        let counted = Counted { inner: bytes, done: Arc::clone(&self.done) };
+        let counted = Counted {
+            inner: bytes,
+            done: Arc::clone(&self.done),
+        };
         let mut reader = BufReader::with_capacity(256 * 1024, counted);
         let magic = reader.fill_buf().map_err(failed)?;
         let decoded: Box<dyn Read + Send> = if magic.starts_with(&[0x1f, 0x8b]) {
@@ -170,15 +208,21 @@ impl Opener {
     /// The bytes of a file by range, for Parquet.
     pub(crate) fn chunks(&self, input: &Input) -> Result<Chunks, ImportError> {
         Ok(match &input.location {
-            Location::Local(path) => Chunks::Local(
-                File::open(path).map_err(|source| ImportError::Read { file: input.name.clone(), source })?,
-            ),
+            Location::Local(path) => Chunks::Local(File::open(path).map_err(|source| ImportError::Read {
+                file: input.name.clone(),
+                source,
+            })?),
             Location::Store(..) => Chunks::Store(self.object(input, 0)),
         })
     }
 
     fn object(&self, input: &Input, at: u64) -> ObjectReader {
-        ObjectReader { opener: self.clone(), input: input.clone(), at, buffer: Bytes::new() }
+        ObjectReader {
+            opener: self.clone(),
+            input: input.clone(),
+            at,
+            buffer: Bytes::new(),
+        }
     }
 }
 
@@ -254,7 +298,11 @@ impl ChunkReader for Chunks {
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         Ok(match self {
             Self::Local(file) => Box::new(ChunkReader::get_read(file, start)?),
-            Self::Store(object) => Box::new(ObjectReader { at: start, buffer: Bytes::new(), ..object.clone() }),
+            Self::Store(object) => Box::new(ObjectReader {
+                at: start,
+                buffer: Bytes::new(),
+                ..object.clone()
+            }),
         })
     }
 

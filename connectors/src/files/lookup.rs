@@ -8,7 +8,8 @@ use super::{
     input::{Input, Opener},
     mapping::Format,
     pattern::matches,
-    rows::{Flow, Header, Raw, ReadAs, RowVisitor, Slot, bind, read},
+    read::{ReadAs, read},
+    rows::{Flow, Header, Raw, RowVisitor, Slot, bind},
 };
 
 /// A file read for lookups.
@@ -17,6 +18,7 @@ pub(crate) struct LookupSource {
     pub(crate) patterns: Vec<String>,
     pub(crate) key: String,
     pub(crate) takes: Vec<String>,
+    pub(crate) ignore_case: bool,
     pub(crate) strict: bool,
     pub(crate) line: usize,
 }
@@ -38,23 +40,57 @@ type Row = Box<[Option<Box<str>>]>;
 /// All lookup tables of a plan, by the plan's own numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Lookups {
-    tables: Vec<HashMap<Box<str>, Vec<Row>>>,
+    tables: Vec<Keyed>,
+}
+
+/// The rows of one lookup by their key.
+#[derive(Debug, Default)]
+struct Keyed {
+    ignore_case: bool,
+    rows: HashMap<Box<str>, Vec<Row>>,
+}
+
+impl Keyed {
+    fn matches(&self, key: &str) -> &[Row] {
+        let found = if self.ignore_case {
+            self.rows.get(key.to_lowercase().as_str())
+        } else {
+            self.rows.get(key)
+        };
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, key: &str, row: Row) {
+        let key = if self.ignore_case {
+            key.to_lowercase()
+        } else {
+            key.to_owned()
+        };
+        self.rows.entry(key.into_boxed_str()).or_default().push(row);
+    }
 }
 
 impl Lookups {
     /// The first match in file order.
     pub(crate) fn get(&self, source: usize, key: &str, take: usize) -> Option<&str> {
-        self.tables[source].get(key)?.iter().find_map(|row| row[take].as_deref())
+        self.tables[source]
+            .matches(key)
+            .iter()
+            .find_map(|row| row[take].as_deref())
     }
 
     /// What `each` makes of a row: the values of its virtual columns, once per event.
     pub(crate) fn expand<'a>(&'a self, each: &Each, cell: Option<&'a str>) -> Vec<Vec<Option<Cow<'a, str>>>> {
         let found: Vec<Vec<Option<Cow<'a, str>>>> = match (&each.lookup, cell) {
             (Some((source, takes)), Some(key)) => self.tables[*source]
-                .get(key)
-                .into_iter()
-                .flatten()
-                .map(|row| takes.iter().map(|take| row[*take].as_deref().map(Cow::Borrowed)).collect())
+                .matches(key)
+                .iter()
+                .map(|row| {
+                    takes
+                        .iter()
+                        .map(|take| row[*take].as_deref().map(Cow::Borrowed))
+                        .collect()
+                })
                 .collect(),
             (None, Some(list)) => list
                 .split(each.separator.as_str())
@@ -80,15 +116,36 @@ impl Lookups {
         let mut tables = Vec::with_capacity(sources.len());
         let mut left = settings.max_lookup_rows;
         for source in sources {
-            let named = |input: &&Input| source.patterns.iter().any(|pattern| matches(pattern, &input.name));
+            let named = |input: &&Input| {
+                source
+                    .patterns
+                    .iter()
+                    .any(|pattern| matches(pattern, &input.name))
+            };
             let files: Vec<&Input> = inputs.iter().filter(named).collect();
             if files.is_empty() && source.strict {
-                return Err(ImportError::MissingLookup { pattern: source.patterns.join("', '") });
+                return Err(ImportError::MissingLookup {
+                    pattern: source.patterns.join("', '"),
+                });
             }
-            let mut loader = Loader { source, slots: Vec::new(), table: HashMap::new(), file: "", left, limit: settings.max_lookup_rows };
+            let mut loader = Loader {
+                source,
+                slots: Vec::new(),
+                table: Keyed {
+                    ignore_case: source.ignore_case,
+                    ..Keyed::default()
+                },
+                file: "",
+                left,
+                limit: settings.max_lookup_rows,
+            };
             for input in files {
                 loader.file = &input.name;
-                let read_as = ReadAs { format: Format::of(&input.name), delimiter: None, header: None };
+                let read_as = ReadAs {
+                    format: Format::of(&input.name),
+                    delimiter: None,
+                    header: None,
+                };
                 read(input, &read_as, opener, settings, &mut loader)?;
             }
             left = loader.left;
@@ -101,7 +158,7 @@ impl Lookups {
 struct Loader<'a> {
     source: &'a LookupSource,
     slots: Vec<Slot>,
-    table: HashMap<Box<str>, Vec<Row>>,
+    table: Keyed,
     file: &'a str,
     left: u64,
     limit: u64,
@@ -133,9 +190,12 @@ impl RowVisitor for Loader<'_> {
         })?;
         let row: Row = self.slots[1..]
             .iter()
-            .map(|slot| raw.cell(slot, line, self.file).map(|cell| cell.into_owned().into_boxed_str()))
+            .map(|slot| {
+                raw.cell(slot, line, self.file)
+                    .map(|cell| cell.into_owned().into_boxed_str())
+            })
             .collect();
-        self.table.entry(key.into_owned().into_boxed_str()).or_default().push(row);
+        self.table.add(&key, row);
         Ok(Flow::Continue)
     }
 

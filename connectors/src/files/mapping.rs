@@ -199,6 +199,9 @@ pub(crate) struct LookupSpec {
     pub(crate) key: String,
     pub(crate) column: OneOrMany,
     pub(crate) take: String,
+    /// Keys match without regard to case (addresses).
+    #[serde(default)]
+    pub(crate) ignore_case: bool,
     #[serde(default)]
     pub(crate) map: BTreeMap<String, String>,
 }
@@ -309,7 +312,8 @@ impl<'de> Deserialize<'de> for Emit {
             value: Some(Scalar(text.to_owned())),
             ..FieldBody::default()
         };
-        let expected = "an event type or a table such as { from = \"column\", map = { OPEN = \"email.opened\" } }";
+        let expected =
+            "an event type or a table such as { from = \"column\", map = { OPEN = \"email.opened\" } }";
         deserializer
             .deserialize_any(TextOr(constant, expected, PhantomData))
             .map(Self)
@@ -406,7 +410,12 @@ pub(crate) fn line_of(text: &str, at: usize) -> usize {
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate.to_owned())

@@ -53,7 +53,9 @@ pub fn draft_from_json(mut object: Map<String, Value>) -> Result<EventDraft, Ref
             continue;
         }
         let taken = draft.payload.contains_key(&name);
-        draft.payload.insert(if taken { format!("_envelope_{name}") } else { name }, value);
+        draft
+            .payload
+            .insert(if taken { format!("_envelope_{name}") } else { name }, value);
     }
     Ok(draft)
 }
@@ -69,7 +71,11 @@ fn first_of(object: &mut Map<String, Value>, names: &[&str]) -> Option<Value> {
 
 fn wrong_type(field: &str, wanted: &str, value: &Value) -> Refusal {
     let shown: String = value.to_string().chars().take(64).collect();
-    Refusal::field("wrong_type", field, format!("{field} is to be {wanted}, not {shown}"))
+    Refusal::field(
+        "wrong_type",
+        field,
+        format!("{field} is to be {wanted}, not {shown}"),
+    )
 }
 
 fn text(field: &str, value: Option<Value>) -> Result<Option<String>, Refusal> {
@@ -109,10 +115,12 @@ fn word<T: DeserializeOwned>(field: &str, code: &str, value: Option<Value>) -> R
         return Ok(None);
     };
     let lower = word.trim().to_ascii_lowercase();
-    serde_json::from_value(Value::String(lower)).map(Some).map_err(|_| {
-        let shown: String = word.chars().take(64).collect();
-        Refusal::field(code, field, format!("'{shown}' is no {field}"))
-    })
+    serde_json::from_value(Value::String(lower))
+        .map(Some)
+        .map_err(|_| {
+            let shown: String = word.chars().take(64).collect();
+            Refusal::field(code, field, format!("'{shown}' is no {field}"))
+        })
 }
 
 fn time(field: &str, value: Option<Value>) -> Result<Option<Timestamp>, Refusal> {
@@ -142,7 +150,11 @@ fn epoch(number: &serde_json::Number) -> Option<Timestamp> {
     if let Some(whole) = number.as_i64() {
         return whole.checked_mul(micros_per_unit).map(Timestamp);
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "below 1e17 by the arms above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "below 1e17 by the arms above"
+    )]
     Some(Timestamp((amount * micros_per_unit as f64).round() as i64))
 }
 
@@ -197,24 +209,38 @@ impl RowVisitor for NativeRows<'_, '_> {
         self.out.count_row();
         let draft = match raw {
             Raw::Json(object) => draft_from_json((*object).clone()),
-            Raw::Csv(_) | Raw::Columns(..) => draft_from_cells(
-                self.names
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(at, name)| Some((name.as_str(), raw.cell(&Slot::At(at), line, self.file)?))),
-            ),
+            Raw::Csv(_) | Raw::Columns(..) => {
+                draft_from_cells(self.names.iter().enumerate().filter_map(|(at, name)| {
+                    Some((name.as_str(), raw.cell(&Slot::At(at), line, self.file)?))
+                }))
+            }
         };
         let body = || raw.body(&self.names);
         match draft {
             Ok(draft) => self.out.accept(draft, self.file, line, &|_| None, &body)?,
-            Err(refusal) => self.out.refuse(self.file, line, refusal.field.clone(), refusal, body().as_bytes())?,
+            Err(refusal) => {
+                self.out
+                    .refuse(self.file, line, refusal.field.clone(), refusal, body().as_bytes())?
+            }
         }
         Ok(Flow::Continue)
     }
 
-    fn bad(&mut self, line: u64, column: Option<String>, message: String, body: &[u8]) -> Result<Flow, ImportError> {
+    fn bad(
+        &mut self,
+        line: u64,
+        column: Option<String>,
+        message: String,
+        body: &[u8],
+    ) -> Result<Flow, ImportError> {
         self.out.count_row();
-        self.out.refuse(self.file, line, column, Refusal::whole("unreadable_row", message), body)?;
+        self.out.refuse(
+            self.file,
+            line,
+            column,
+            Refusal::whole("unreadable_row", message),
+            body,
+        )?;
         Ok(Flow::Continue)
     }
 }
@@ -229,10 +255,15 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_kept_and_nulls_are_absent() {
-        let draft = read(r#"{"type":"email.opened","email":null,"campaign":"spring","payload":{"a":1},"tenant_id":"x"}"#)
-            .expect("draft");
+        let draft = read(
+            r#"{"type":"email.opened","email":null,"campaign":"spring","payload":{"a":1},"tenant_id":"x"}"#,
+        )
+        .expect("draft");
         assert_eq!(draft.email, None);
-        assert_eq!(Value::Object(draft.payload).to_string(), r#"{"a":1,"campaign":"spring"}"#);
+        assert_eq!(
+            Value::Object(draft.payload).to_string(),
+            r#"{"a":1,"campaign":"spring"}"#
+        );
     }
 
     #[test]
@@ -247,7 +278,10 @@ mod tests {
             (r#"{"kind":"crmm"}"#, ("bad_kind", "kind")),
         ] {
             let refusal = read(json).expect_err(json);
-            assert_eq!((refusal.code.as_str(), refusal.field.as_deref().unwrap_or("")), name);
+            assert_eq!(
+                (refusal.code.as_str(), refusal.field.as_deref().unwrap_or("")),
+                name
+            );
         }
     }
 }

@@ -2,7 +2,8 @@
 
 /// Endings that say how a file is packed or written; `deals.csv.gz` is also just `deals`.
 const ENDINGS: &[&str] = &[
-    ".gz", ".gzip", ".zst", ".zstd", ".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json", ".parquet", ".arrow", ".ipc",
+    ".gz", ".gzip", ".zst", ".zstd", ".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json", ".parquet",
+    ".arrow", ".ipc",
 ];
 
 /// The name without compression and format endings.

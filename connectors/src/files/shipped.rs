@@ -7,7 +7,10 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("salesforce", include_str!("../../mappings/salesforce.toml")),
     ("maven-crm", include_str!("../../mappings/maven-crm.toml")),
     ("bpi-2012", include_str!("../../mappings/bpi-2012.toml")),
-    ("snap-collegemsg", include_str!("../../mappings/snap-collegemsg.toml")),
+    (
+        "snap-collegemsg",
+        include_str!("../../mappings/snap-collegemsg.toml"),
+    ),
     ("olist-funnel", include_str!("../../mappings/olist-funnel.toml")),
 ];
 

@@ -101,12 +101,25 @@ pub fn ndjson_of(batch: &RecordBatch) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.num_rows() * 320);
     for row in 0..batch.num_rows() {
         let cell = |column: Option<&'_ StringViewArray>| -> Option<String> {
-            column.filter(|column| !column.is_null(row)).map(|column| column.value(row).to_owned())
+            column
+                .filter(|column| !column.is_null(row))
+                .map(|column| column.value(row).to_owned())
         };
         let time = |name: &str| time_column(batch, name).map(|column| Timestamp(column.value(row)));
         let texts = [
-            "event_id", "type", "kind", "source", "account_id", "contact_id", "deal_id", "user_id", "email", "domain",
-            "direction", "machine_class", "payload",
+            "event_id",
+            "type",
+            "kind",
+            "source",
+            "account_id",
+            "contact_id",
+            "deal_id",
+            "user_id",
+            "email",
+            "domain",
+            "direction",
+            "machine_class",
+            "payload",
         ]
         .map(|name| cell(text(name)));
         let at = |index: usize| texts[index].as_deref();
@@ -125,7 +138,9 @@ pub fn ndjson_of(batch: &RecordBatch) -> Vec<u8> {
             domain: at(9),
             direction: at(10),
             machine_class: at(11).filter(|class| *class != "none"),
-            value: value.filter(|column| !column.is_null(row)).map(|column| column.value(row)),
+            value: value
+                .filter(|column| !column.is_null(row))
+                .map(|column| column.value(row)),
             payload: at(12).and_then(|text| serde_json::from_str(text).ok()),
         };
         // Texts and finite numbers always serialise; a line that did not would only be missing.

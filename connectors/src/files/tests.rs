@@ -9,9 +9,13 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use revgauge_contract::{Timestamp, error::Failure, event::Reception, intake::DeadLetter, schema::text_column};
+use revgauge_contract::{
+    Timestamp, error::Failure, event::Reception, intake::DeadLetter, schema::text_column,
+};
 
-use super::{EventSink, ImportError, ImportReport, ImportSettings, Input, Plan, ndjson_of, reception, run, shipped};
+use super::{
+    EventSink, ImportError, ImportReport, ImportSettings, Input, Plan, ndjson_of, reception, run, shipped,
+};
 
 /// Keeps what an import hands on.
 #[derive(Default)]
@@ -32,7 +36,13 @@ impl Kept {
         let mut ids: Vec<String> = self
             .batches
             .iter()
-            .flat_map(|batch| text_column(batch, "event_id").expect("column").iter().flatten().map(str::to_owned))
+            .flat_map(|batch| {
+                text_column(batch, "event_id")
+                    .expect("column")
+                    .iter()
+                    .flatten()
+                    .map(str::to_owned)
+            })
             .collect();
         ids.sort();
         ids
@@ -83,6 +93,10 @@ fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 
 async fn import_text(mapping: &str, name: &str, text: &[u8]) -> Result<(Kept, ImportReport), ImportError> {
     let folder = folder(&[(name, text)]);
-    let plan = if mapping == "events" { Plan::events() } else { Plan::load(mapping, "test.toml").expect("mapping") };
+    let plan = if mapping == "events" {
+        Plan::events()
+    } else {
+        Plan::load(mapping, "test.toml").expect("mapping")
+    };
     import(&plan, &super::discover(folder.path())?).await
 }

@@ -141,7 +141,11 @@ impl Convert {
             .find_map(|format| self.by_format(format, text))
             .ok_or_else(|| {
                 let tried: Vec<_> = self.formats.iter().map(TimeFormat::name).collect();
-                format!("'{}' is no time (tried {}); set time_format", clip(text), tried.join(", "))
+                format!(
+                    "'{}' is no time (tried {}); set time_format",
+                    clip(text),
+                    tried.join(", ")
+                )
             })
     }
 
@@ -187,7 +191,11 @@ impl Convert {
             .zone
             .from_local_datetime(&wall)
             .earliest()
-            .or_else(|| self.zone.from_local_datetime(&(wall + Duration::hours(1))).earliest())
+            .or_else(|| {
+                self.zone
+                    .from_local_datetime(&(wall + Duration::hours(1)))
+                    .earliest()
+            })
             .map_or_else(|| wall.and_utc().timestamp_micros(), |at| at.timestamp_micros());
         Timestamp(at)
     }
@@ -270,7 +278,12 @@ pub(crate) fn read_boolean(text: &str) -> Result<bool, String> {
 
 /// Seconds of `90` (in the unit), `1:30`, `0:01:30` or `PT1M30S`.
 fn read_duration(text: &str, unit: Unit) -> Result<f64, String> {
-    let wrong = || format!("'{}' is no duration: use a number with a unit, h:mm:ss or PT15M", clip(text));
+    let wrong = || {
+        format!(
+            "'{}' is no duration: use a number with a unit, h:mm:ss or PT15M",
+            clip(text)
+        )
+    };
     if let Ok(amount) = text.parse::<f64>() {
         return Ok(amount * unit.seconds());
     }
@@ -346,19 +359,35 @@ mod tests {
             (ValueType::Boolean, "TRUE", "true"),
             (ValueType::Boolean, "maybe", "! 'maybe' is neither true nor false"),
             (ValueType::Time, "2020-12-30 3:15:52", "2020-12-30T03:15:52Z"),
-            (ValueType::Time, "2023-11-11 08:18:16.519000 UTC", "2023-11-11T08:18:16.519Z"),
-            (ValueType::Time, "soon", "! 'soon' is no time (tried iso); set time_format"),
+            (
+                ValueType::Time,
+                "2023-11-11 08:18:16.519000 UTC",
+                "2023-11-11T08:18:16.519Z",
+            ),
+            (
+                ValueType::Time,
+                "soon",
+                "! 'soon' is no time (tried iso); set time_format",
+            ),
             (ValueType::Date, "2018-12-19 00:00:00", "2018-12-19"),
             (ValueType::Duration, "1:30", "90"),
             (ValueType::Duration, "PT1H5M", "3900"),
-            (ValueType::Duration, "long", "! 'long' is no duration: use a number with a unit, h:mm:ss or PT15M"),
+            (
+                ValueType::Duration,
+                "long",
+                "! 'long' is no duration: use a number with a unit, h:mm:ss or PT15M",
+            ),
             (ValueType::Email, "Jo@Acme.io", "jo@acme.io"),
             (ValueType::Email, "jo", "! 'jo' is no mail address"),
             (ValueType::List, "a; b;;", "[\"a\",\"b\"]"),
             (ValueType::List, ";", "-"),
             (ValueType::Json, "{\"a\":1}", "{\"a\":1}"),
         ] {
-            assert_eq!(text(&convert(value_type), cell), expected, "{value_type:?} {cell}");
+            assert_eq!(
+                text(&convert(value_type), cell),
+                expected,
+                "{value_type:?} {cell}"
+            );
         }
         assert!(text(&convert(ValueType::Json), "{").starts_with("! no valid JSON"));
     }
@@ -370,9 +399,20 @@ mod tests {
         assert_eq!(text(&berlin, "2026-07-01 12:00:00"), "2026-07-01T10:00:00Z");
         assert_eq!(text(&berlin, "2026-07-01T12:00:00Z"), "2026-07-01T12:00:00Z");
         assert_eq!(text(&berlin, "2026-07-01T12:00:00+05:00"), "2026-07-01T07:00:00Z");
-        assert_eq!(text(&berlin, "2026-03-29 02:30:00"), "2026-03-29T01:30:00Z", "skipped hour");
-        assert_eq!(text(&berlin, "2026-10-25 02:30:00"), "2026-10-25T00:30:00Z", "doubled hour");
-        berlin.formats = vec![TimeFormat::Pattern("%d/%m/%Y".to_owned()), TimeFormat::EpochMillis];
+        assert_eq!(
+            text(&berlin, "2026-03-29 02:30:00"),
+            "2026-03-29T01:30:00Z",
+            "skipped hour"
+        );
+        assert_eq!(
+            text(&berlin, "2026-10-25 02:30:00"),
+            "2026-10-25T00:30:00Z",
+            "doubled hour"
+        );
+        berlin.formats = vec![
+            TimeFormat::Pattern("%d/%m/%Y".to_owned()),
+            TimeFormat::EpochMillis,
+        ];
         assert_eq!(text(&berlin, "31/01/2026"), "2026-01-30T23:00:00Z");
         assert_eq!(text(&berlin, "1082040961000"), "2004-04-15T14:56:01Z");
     }

@@ -12,7 +12,7 @@ use revgauge_contract::{
 
 use super::{
     columnar::Columnar,
-    convert::{Surroundings, Table},
+    convert::{Surroundings, Table, draft_id},
     error::ImportError,
     import::{ImportSettings, Problem},
     input::{Input, Opener},
@@ -21,7 +21,8 @@ use super::{
     native::NativeRows,
     pattern::{matches, wild},
     plan::Plan,
-    rows::{Flow, Header, Raw, ReadAs, RowVisitor, Slot, bind, each_batch, plain_name, read},
+    read::{ReadAs, each_batch, read},
+    rows::{Flow, Header, Raw, RowVisitor, Slot, bind, plain_name},
 };
 
 /// What one delivery holds; counts are since the last one.
@@ -85,18 +86,23 @@ impl<'a> Collector<'a> {
     /// Judges a draft. `column` tells the column of an envelope field, `body` the row for the dead letters.
     pub(crate) fn accept(
         &mut self,
-        draft: EventDraft,
+        mut draft: EventDraft,
         file: &str,
         line: u64,
         column: &dyn Fn(&str) -> Option<String>,
         body: &dyn Fn() -> String,
     ) -> Result<(), ImportError> {
+        if draft.event_id.is_none() && draft.event_time.is_none() {
+            // Without a time of its own the event gets its receipt time; the id must not follow it.
+            draft.event_id = Some(draft_id(&draft));
+        }
         match draft.accept(self.reception) {
             Ok(event) => {
                 self.payload_bytes += event.payload.len();
                 self.count_type(&event.event_type, 1);
                 self.builder.append(&event);
-                let full = self.builder.len() >= self.settings.batch_rows || self.payload_bytes >= BATCH_PAYLOAD_BYTES;
+                let full = self.builder.len() >= self.settings.batch_rows
+                    || self.payload_bytes >= BATCH_PAYLOAD_BYTES;
                 if full { self.flush(file, false) } else { Ok(()) }
             }
             Err(refusal) => {
@@ -165,7 +171,11 @@ impl<'a> Collector<'a> {
             body: text,
             body_is_base64: is_base64,
         });
-        if self.piece.letters.len() >= self.settings.batch_rows { self.flush(file, false) } else { Ok(()) }
+        if self.piece.letters.len() >= self.settings.batch_rows {
+            self.flush(file, false)
+        } else {
+            Ok(())
+        }
     }
 
     /// Delivers what is gathered.
@@ -175,7 +185,11 @@ impl<'a> Collector<'a> {
             self.payload_bytes = 0;
         }
         let idle = self.piece.events.is_none() && self.piece.letters.is_empty() && self.piece.rows == 0;
-        if idle && !file_ended { Ok(()) } else { self.hand_on(file, file_ended) }
+        if idle && !file_ended {
+            Ok(())
+        } else {
+            self.hand_on(file, file_ended)
+        }
     }
 
     fn hand_on(&mut self, file: &str, file_ended: bool) -> Result<(), ImportError> {
@@ -201,7 +215,10 @@ pub(crate) fn assign<'p>(plan: &'p Plan, inputs: &[Input]) -> Vec<(Input, Vec<&'
         })
         .collect();
     assigned.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
-    assigned.into_iter().map(|(_, input, tables)| (input, tables)).collect()
+    assigned
+        .into_iter()
+        .map(|(_, input, tables)| (input, tables))
+        .collect()
 }
 
 /// Does the whole import, delivering pieces as they fill.
@@ -229,8 +246,16 @@ pub(crate) fn work(
                 })?;
             }
             None => {
-                let read_as = ReadAs { format, delimiter: None, header: None };
-                let mut visitor = NativeRows { file, names: Vec::new(), out: &mut out };
+                let read_as = ReadAs {
+                    format,
+                    delimiter: None,
+                    header: None,
+                };
+                let mut visitor = NativeRows {
+                    file,
+                    names: Vec::new(),
+                    out: &mut out,
+                };
                 read(&input, &read_as, opener, settings, &mut visitor)?;
             }
             Some(first) => {
@@ -239,9 +264,18 @@ pub(crate) fn work(
                     delimiter: first.delimiter,
                     header: first.header.clone(),
                 };
-                let around = Surroundings { lookups: &lookups, received_at: reception.received_at };
-                let mut visitor =
-                    MappedRows { file, names: Vec::new(), tables, bound: Vec::new(), around, out: &mut out };
+                let around = Surroundings {
+                    lookups: &lookups,
+                    received_at: reception.received_at,
+                };
+                let mut visitor = MappedRows {
+                    file,
+                    names: Vec::new(),
+                    tables,
+                    bound: Vec::new(),
+                    around,
+                    out: &mut out,
+                };
                 read(&input, &read_as, opener, settings, &mut visitor)?;
             }
         }
@@ -298,9 +332,21 @@ impl RowVisitor for MappedRows<'_, '_> {
         Ok(Flow::Continue)
     }
 
-    fn bad(&mut self, line: u64, column: Option<String>, message: String, body: &[u8]) -> Result<Flow, ImportError> {
+    fn bad(
+        &mut self,
+        line: u64,
+        column: Option<String>,
+        message: String,
+        body: &[u8],
+    ) -> Result<Flow, ImportError> {
         self.out.count_row();
-        self.out.refuse(self.file, line, column, Refusal::whole("unreadable_row", message), body)?;
+        self.out.refuse(
+            self.file,
+            line,
+            column,
+            Refusal::whole("unreadable_row", message),
+            body,
+        )?;
         Ok(Flow::Continue)
     }
 }
@@ -321,7 +367,11 @@ impl Bound<'_> {
         let Some(each) = &self.table.each else {
             return self.emit_one(line, raw, file, names, &cells, around, out);
         };
-        let key = each.columns.iter().find_map(|column| cells[*column].clone()).map(Cow::into_owned);
+        let key = each
+            .columns
+            .iter()
+            .find_map(|column| cells[*column].clone())
+            .map(Cow::into_owned);
         let mut events = 0;
         for values in around.lookups.expand(each, key.as_deref()) {
             for (fill, value) in each.fills.iter().zip(values) {
@@ -332,7 +382,10 @@ impl Bound<'_> {
         Ok(events)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the row and where it goes, nothing of it outlives the call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the row and where it goes, nothing of it outlives the call"
+    )]
     fn emit_one(
         &self,
         line: u64,
@@ -343,7 +396,11 @@ impl Bound<'_> {
         around: Surroundings<'_>,
         out: &mut Collector<'_>,
     ) -> Result<usize, ImportError> {
-        let rest = if self.table.rest.is_some() { self.kept(raw) } else { Vec::new() };
+        let rest = if self.table.rest.is_some() {
+            self.kept(raw)
+        } else {
+            Vec::new()
+        };
         match self.table.draft(cells, rest, around) {
             Ok(None) => return Ok(0),
             Ok(Some(draft)) => {
@@ -384,8 +441,14 @@ impl Bound<'_> {
 /// The payload name of a column that no field names, if the table keeps it.
 fn kept_name(table: &Table, name: &str) -> Option<String> {
     let rest = table.rest.as_ref()?;
-    let excepted = rest.except.iter().any(|pattern| wild(pattern.as_bytes(), name.as_bytes()));
-    let in_scope = rest.only_prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()));
+    let excepted = rest
+        .except
+        .iter()
+        .any(|pattern| wild(pattern.as_bytes(), name.as_bytes()));
+    let in_scope = rest
+        .only_prefix
+        .as_ref()
+        .is_none_or(|prefix| name.starts_with(prefix.as_str()));
     if excepted || !in_scope || name.is_empty() {
         return None;
     }

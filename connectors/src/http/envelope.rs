@@ -17,7 +17,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{machine, sheet::clip};
 
 /// The envelope's fields, aliases after the name they stand for.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "event_id",
     "id",
     "messageId",
@@ -37,6 +37,7 @@ const FIELDS: [&str; 19] = [
     "machine_class",
     "value",
     "payload",
+    "known_at",
 ];
 const EVENT_ID: [usize; 3] = [0, 1, 2];
 const EVENT_TIME: [usize; 3] = [3, 4, 5];
@@ -139,13 +140,14 @@ impl<'a> Envelope<'a> {
             machine,
             value,
             payload,
+            known_at,
         ] = self.fields;
         let event_id = text("event_id", event_id)?;
         let mut draft = BorrowedDraft {
             kind: word("kind", kind, "bad_kind", kind_of)?,
             event_type: string("type", event_type)?,
             event_time: time("event_time", event_time)?,
-            known_at: None,
+            known_at: time("known_at", known_at)?,
             source: string("source", source)?,
             account_id: text("account_id", account)?,
             contact_id: text("contact_id", contact)?,

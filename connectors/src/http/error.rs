@@ -17,6 +17,8 @@ pub(crate) enum DoorError {
     UnknownKey,
     #[error("the api key may read but not send events; use one of role 'service' or 'admin'")]
     ReadOnlyKey,
+    #[error("the api key may not send history; use one of role 'admin', or leave '?history=true' out")]
+    NoHistory,
     #[error("this address takes POST only")]
     OnlyPost,
     #[error("the body is longer than {limit_bytes} bytes; send the events in smaller batches")]
@@ -49,7 +51,7 @@ impl DoorError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
-            Self::ReadOnlyKey => StatusCode::FORBIDDEN,
+            Self::ReadOnlyKey | Self::NoHistory => StatusCode::FORBIDDEN,
             Self::OnlyPost => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLong { .. } | Self::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnknownEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -73,6 +75,7 @@ impl DoorError {
             Self::NoKey => "missing_key",
             Self::UnknownKey => "unknown_key",
             Self::ReadOnlyKey => "read_only_key",
+            Self::NoHistory => "no_history",
             Self::OnlyPost => "method_not_allowed",
             Self::TooLong { .. } => "body_too_long",
             Self::TooMany { .. } => "too_many_events",

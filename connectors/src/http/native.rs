@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderMap, Response, Uri},
 };
 use bytes::Bytes;
-use revgauge_contract::event::{Reception, Refusal};
+use revgauge_contract::{
+    access::Role,
+    event::{Reception, Refusal, Trust},
+};
 use serde_json::value::RawValue;
 
 use super::{
@@ -39,7 +42,14 @@ async fn take(door: &Door, uri: &Uri, headers: &HeaderMap, body: Body) -> Result
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(DoorError::Empty);
     }
-    let sheet = Sheet::new(door.reception(&pass, SOURCE), wants_all(uri, headers));
+    let mut reception = door.reception(&pass, SOURCE);
+    if wants_history(uri) {
+        if pass.caller.role != Role::Admin {
+            return Err(DoorError::NoHistory);
+        }
+        reception.trust = Trust::History;
+    }
+    let sheet = Sheet::new(reception, wants_all(uri, headers));
     let limit = door.settings().max_events;
     let mut sheet = parse(door, sheet, bytes, limit).await?;
     let settled = door.settle(&pass, &mut sheet, None).await?;
@@ -55,6 +65,12 @@ async fn parse(door: &Door, mut sheet: Sheet, bytes: Bytes, limit: usize) -> Res
     tokio::task::spawn_blocking(move || judge_all(&mut sheet, &bytes, limit).map(|()| sheet))
         .await
         .map_err(|error| DoorError::Lost(error.to_string()))?
+}
+
+/// Whether the events are trusted history (`?history=true`): then `known_at` is theirs, else their event time.
+fn wants_history(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    url::form_urlencoded::parse(query).any(|(name, value)| name == "history" && value == "true")
 }
 
 /// Whether the answer lists accepted events too: not with `?verbose=false` nor `Prefer: return=minimal`.

@@ -1,11 +1,11 @@
 //! Settings of the HTTP doors: limits with their units, and which browsers may call.
 
 use axum::http::{HeaderValue, Method};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 /// Limits and habits of the HTTP doors.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
     /// Longest body as it comes over the wire, bytes; longer ones get 413.
@@ -53,6 +53,14 @@ impl Default for HttpSettings {
             clock_skew_tolerance_ms: 30_000,
             cors_allowed_origins: Vec::new(),
         }
+    }
+}
+
+impl HttpSettings {
+    /// Takes the rate limits away: for measuring.
+    pub fn unlimited(&mut self) {
+        self.requests_per_second = 0;
+        self.events_per_second = 0;
     }
 }
 

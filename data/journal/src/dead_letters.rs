@@ -9,7 +9,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -106,6 +106,8 @@ pub struct StoredDeadLetters {
     clock: Arc<dyn Clock>,
     random: Mutex<StdRng>,
     shelves: AsyncMutex<HashMap<String, Shelf>>,
+    /// Time in the last name given, so that names sort in the order of keeping.
+    last_us: AtomicI64,
     kept: AtomicU64,
     dropped: AtomicU64,
 }
@@ -134,6 +136,7 @@ impl StoredDeadLetters {
             clock,
             random: Mutex::new(StdRng::seed_from_u64(seed)),
             shelves: AsyncMutex::default(),
+            last_us: AtomicI64::new(0),
             kept: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
@@ -287,7 +290,9 @@ impl StoredDeadLetters {
         }
         let shelf = shelves.entry(tenant_id.to_owned()).or_default();
         for part in letters.chunks(self.settings.object_letters.max(1)) {
-            let stored = self.write(tenant_id, self.clock.now().micros(), part).await?;
+            let at_us = self.clock.now().micros().max(self.last_us.load(Ordering::Relaxed) + 1);
+            self.last_us.store(at_us, Ordering::Relaxed);
+            let stored = self.write(tenant_id, at_us, part).await?;
             shelf.push_back(stored);
             self.kept.fetch_add(part.len() as u64, Ordering::Relaxed);
         }
@@ -400,6 +405,7 @@ mod tests {
         let id: LetterId = listed[1].0.to_string().parse().expect("id");
         assert_eq!(kept.delete("a", std::slice::from_ref(&id)).await.expect("deleted"), 1);
         let mut left = numbers(&kept, "a", 10).await;
+        // What is left of an object is stored anew by the time of its first letter.
         left.sort_unstable();
         assert_eq!(left, [1, 3, 4, 5]);
         assert_eq!(kept.delete("a", std::slice::from_ref(&id)).await.expect("nothing left"), 0);

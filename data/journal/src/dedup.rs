@@ -204,6 +204,11 @@ impl Deduplicator {
         keep
     }
 
+    /// Drops the ids that wait for a checkpoint, for those who save none; without either they pile up.
+    pub fn forget_fresh(&mut self) {
+        self.fresh.clear();
+    }
+
     /// Ids waiting for a checkpoint.
     #[must_use]
     pub fn fresh_ids(&self) -> usize {

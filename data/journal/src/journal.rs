@@ -7,7 +7,7 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use async_trait::async_trait;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use revgauge_contract::{
@@ -98,7 +98,7 @@ impl Journal {
             cache: Mutex::new(Cache::new(settings.cache_bytes)),
             durable: watch::Sender::new(extent.last),
             ends: Mutex::new(Ends {
-                trimmed: trimmed_rows(&store, name, extent.trimmed).await?,
+                trimmed: extent.trimmed,
                 last_covers: Position::START,
             }),
             store,
@@ -116,14 +116,14 @@ impl Journal {
         shared.ends.lock().last_covers = claimed.covers;
         shared.durable.send_replace(claimed.position);
         tracing::info!(
-            journal = %name, first = extent.trimmed.next().0, last = claimed.position.0, epoch = claimed.epoch,
+            journal = %name, first = extent.trimmed.position.next().0, last = claimed.position.0, epoch = claimed.epoch,
             "journal opened"
         );
         let shared = Arc::new(shared);
         let writer = Writer::new(Arc::clone(&shared), &claimed, clock, random.random());
         Ok(Arc::new(Self {
             writer: Mutex::new(Some(start(writer, &shared))),
-            swept: tokio::sync::Mutex::new(extent.trimmed),
+            swept: tokio::sync::Mutex::new(extent.trimmed.position),
             shared,
         }))
     }
@@ -257,15 +257,17 @@ impl Journal {
         let target = position.min(Position(self.last().0.saturating_sub(1)));
         let before = self.trimmed();
         if target > before.position {
-            let row = self.rows_of(target).await?;
-            write_mark(&self.shared.store, name, target, row).await?;
-            self.shared.ends.lock().trimmed = Cursor {
+            let through = Cursor {
                 position: target,
-                row,
+                row: self.rows_of(target).await?,
             };
+            let mark = name.trim_mark(through);
+            let written = self.store().put(&mark, PutPayload::default()).await;
+            written.map_err(|source| JournalError::store("write", &mark, source))?;
+            self.shared.ends.lock().trimmed = through;
             if before.position > Position::START {
-                let mark = name.trim_mark(before.position);
-                if let Err(error) = self.shared.store.delete(&mark).await {
+                let mark = name.trim_mark(before);
+                if let Err(error) = self.store().delete(&mark).await {
                     tracing::warn!(object = %mark, %error, "old trim mark could not be deleted");
                 }
             }
@@ -363,38 +365,6 @@ impl Shared {
             .collect();
         RecordBatch::try_new(schema, columns).expect("columns keep their type and length")
     }
-}
-
-/// A mark holds the rows of the last object trimmed, so that a feed cursor at its very end is known to have missed
-/// nothing.
-async fn write_mark(
-    store: &Arc<dyn ObjectStore>,
-    name: JournalName,
-    at: Position,
-    rows: u64,
-) -> Result<(), JournalError> {
-    let path = name.trim_mark(at);
-    let payload = PutPayload::from(rows.to_string());
-    let put = store.put_opts(&path, payload, PutOptions::from(PutMode::Overwrite));
-    put.await
-        .map(drop)
-        .map_err(|source| JournalError::store("write", &path, source))
-}
-
-async fn trimmed_rows(
-    store: &Arc<dyn ObjectStore>,
-    name: JournalName,
-    at: Position,
-) -> Result<Cursor, JournalError> {
-    if at == Position::START {
-        return Ok(Cursor::default());
-    }
-    let path = name.trim_mark(at);
-    let failed = |source| JournalError::store("read", &path, source);
-    let bytes = store.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;
-    let row = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
-    let row = row.ok_or_else(|| JournalError::corrupt(&path, "it holds no number of rows"))?;
-    Ok(Cursor { position: at, row })
 }
 
 #[async_trait]

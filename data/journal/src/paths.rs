@@ -3,7 +3,7 @@
 use std::fmt;
 
 use object_store::path::Path;
-use revgauge_contract::{Position, schema::EVENTS_VERSION};
+use revgauge_contract::{Position, position::Cursor, schema::EVENTS_VERSION};
 
 /// Version of the feed's schema as stored with its objects.
 const FEED_SCHEMA_VERSION: u32 = 1;
@@ -50,10 +50,14 @@ impl JournalName {
         Path::from(format!("journal/{self}/{:0DIGITS$}.arrow", position.0))
     }
 
-    /// The mark that everything through a position was trimmed: `journal/events/trimmed/00000000000000000042.mark`.
+    /// The mark that everything through a cursor was trimmed: `journal/events/trimmed/00000000000000000042-7.mark`.
+    ///
+    /// All it says stands in its name, so it cannot be torn. The row is the number of rows of that object, by which a
+    /// feed cursor at its very end is known to have missed nothing.
     #[must_use]
-    pub fn trim_mark(self, position: Position) -> Path {
-        Path::from(format!("journal/{self}/trimmed/{:0DIGITS$}.mark", position.0))
+    pub fn trim_mark(self, through: Cursor) -> Path {
+        let Cursor { position, row } = through;
+        Path::from(format!("journal/{self}/trimmed/{:0DIGITS$}-{row}.mark", position.0))
     }
 
     /// What a path of this journal's folder is; `None` for a stranger.
@@ -65,7 +69,13 @@ impl JournalName {
             .strip_prefix(self.as_str())?
             .strip_prefix('/')?;
         match rest.strip_prefix("trimmed/") {
-            Some(name) => position(name.strip_suffix(".mark")?).map(JournalPath::TrimMark),
+            Some(name) => {
+                let (digits, row) = name.strip_suffix(".mark")?.split_once('-')?;
+                Some(JournalPath::TrimMark(Cursor {
+                    position: position(digits)?,
+                    row: row.parse().ok()?,
+                }))
+            }
             None => position(rest.strip_suffix(".arrow")?).map(JournalPath::Object),
         }
     }
@@ -82,8 +92,8 @@ impl fmt::Display for JournalName {
 pub enum JournalPath {
     /// The object of a position.
     Object(Position),
-    /// The mark of a trim through a position.
-    TrimMark(Position),
+    /// The mark of a trim through a cursor.
+    TrimMark(Cursor),
 }
 
 fn position(digits: &str) -> Option<Position> {
@@ -146,7 +156,14 @@ mod tests {
             for number in [1, 42, u64::MAX] {
                 let at = Position(number);
                 assert_eq!(name.parse(&name.object(at)), Some(JournalPath::Object(at)));
-                assert_eq!(name.parse(&name.trim_mark(at)), Some(JournalPath::TrimMark(at)));
+                let through = Cursor {
+                    position: at,
+                    row: number / 2,
+                };
+                assert_eq!(
+                    name.parse(&name.trim_mark(through)),
+                    Some(JournalPath::TrimMark(through))
+                );
             }
         }
         assert_eq!(

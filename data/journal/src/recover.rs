@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use revgauge_contract::{Clock, Position, Timestamp, invariant::Invariant};
+use revgauge_contract::{Clock, Position, Timestamp, invariant::Invariant, position::Cursor};
 
 use crate::{
     JournalError, JournalName,
@@ -16,14 +16,14 @@ use crate::{
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Inventory {
     pub(crate) objects: Vec<Position>,
-    pub(crate) marks: Vec<Position>,
+    pub(crate) marks: Vec<Cursor>,
 }
 
 /// Where a journal begins and ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Extent {
     /// Everything through here was trimmed.
-    pub(crate) trimmed: Position,
+    pub(crate) trimmed: Cursor,
     /// The last object.
     pub(crate) last: Position,
     /// Objects that a trim left behind.
@@ -42,7 +42,7 @@ pub(crate) async fn inventory(
         let meta = meta.map_err(|source| JournalError::store("list", &folder, source))?;
         match journal.parse(&meta.location) {
             Some(JournalPath::Object(position)) => found.objects.push(position),
-            Some(JournalPath::TrimMark(position)) => found.marks.push(position),
+            Some(JournalPath::TrimMark(through)) => found.marks.push(through),
             None => tracing::warn!(object = %meta.location, "journal folder holds a stranger, left alone"),
         }
     }
@@ -54,7 +54,8 @@ pub(crate) async fn inventory(
 /// Objects at or below the highest trim mark are left-overs. The newest object is never trimmed, so the mark always
 /// lies below it.
 pub(crate) fn assess(journal: JournalName, mut found: Inventory) -> Result<Extent, JournalError> {
-    let trimmed = found.marks.into_iter().max().unwrap_or(Position::START);
+    let mark = found.marks.into_iter().max().unwrap_or_default();
+    let trimmed = mark.position;
     found.objects.sort_unstable();
     let (leftover, kept): (Vec<_>, Vec<_>) = found.objects.into_iter().partition(|at| *at <= trimmed);
     let gap = |from: Position, to: Position| JournalError::Gap {
@@ -73,7 +74,7 @@ pub(crate) fn assess(journal: JournalName, mut found: Inventory) -> Result<Exten
         return Err(gap(trimmed.next(), trimmed.next()));
     }
     Ok(Extent {
-        trimmed,
+        trimmed: mark,
         last,
         leftover,
     })
@@ -188,7 +189,13 @@ mod tests {
     fn found(objects: &[u64], marks: &[u64]) -> Inventory {
         Inventory {
             objects: objects.iter().copied().map(Position).collect(),
-            marks: marks.iter().copied().map(Position).collect(),
+            marks: marks
+                .iter()
+                .map(|at| Cursor {
+                    position: Position(*at),
+                    row: 1,
+                })
+                .collect(),
         }
     }
 
@@ -196,7 +203,7 @@ mod tests {
     fn extents_are_read_off_the_folder() {
         let extent = |objects, marks| {
             let extent = assess(JournalName::Events, found(objects, marks)).expect("whole");
-            (extent.trimmed.0, extent.last.0, extent.leftover.len())
+            (extent.trimmed.position.0, extent.last.0, extent.leftover.len())
         };
         assert_eq!(extent(&[], &[]), (0, 0, 0));
         assert_eq!(extent(&[3, 1, 2], &[]), (0, 3, 0));

@@ -1,9 +1,9 @@
 //! Limits of the journal and its readers. Every queue, cache and retry has one.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How the bodies of journal objects are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.
@@ -16,7 +16,7 @@ pub enum Compression {
 }
 
 /// Limits of one journal.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JournalSettings {
     /// Rows that may wait for their commit; one more is answered with `Limit`.
@@ -62,7 +62,7 @@ impl Default for JournalSettings {
 }
 
 /// How long and how many ids are remembered (P-1).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DedupSettings {
     /// Arrival time over which a repeated id is recognised, hours.
@@ -87,7 +87,7 @@ impl Default for DedupSettings {
 }
 
 /// How the pump reads, retries and trims.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PumpSettings {
     /// Objects read and decoded ahead of their delivery.
@@ -121,7 +121,7 @@ impl Default for PumpSettings {
 }
 
 /// Limits of feed reads.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeedSettings {
     /// Entries in one page at most, whatever is asked for.
@@ -140,7 +140,7 @@ impl Default for FeedSettings {
 }
 
 /// Limits of dead letters.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetterSettings {
     /// Letters kept per tenant; past it the oldest go, counted.

@@ -33,8 +33,12 @@ pub(crate) struct Encoded {
 
 /// Takes groups off the queue and encodes them, at most one ahead of the writer.
 pub(crate) async fn encode_groups(shared: Arc<Shared>, ready: mpsc::Sender<Encoded>) {
-    // The slot is reserved first, so that appends gather in the queue and not in front of the writer.
-    while let Ok(slot) = ready.reserve().await {
+    loop {
+        // The slot is reserved first, so that appends gather in the queue and not in front of the writer.
+        let Ok(slot) = ready.reserve().await else {
+            // The writer is gone: nobody may wait for it.
+            return shared.queue.fail(&JournalError::Task("writes the journal"));
+        };
         let Some(group) = shared.queue.take().await else {
             return;
         };

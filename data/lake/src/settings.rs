@@ -1,11 +1,11 @@
 //! The numbers of the lake.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::LakeError;
 
 /// Limits and rhythms of the lake; the same for both tables.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeSettings {
     /// Longest time rows wait in the tail for their commit.

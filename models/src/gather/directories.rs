@@ -11,7 +11,7 @@ use revgauge_contract::{
     schema::text_column,
     statistics::{Keys, Knowledge, StatisticsSource},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::directory::{Directory, Touched};
@@ -20,7 +20,7 @@ use crate::directory::{Directory, Touched};
 pub(crate) const DIRECTORY_PIPELINES: [&str; 3] = ["crm_state", "contact_engagement", "account_signals"];
 
 /// Limits of directories kept.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DirectorySettings {
     /// Directories of past instants kept for the next question about the same instant.
@@ -70,6 +70,11 @@ impl Directories {
         let mut tenants: Vec<_> = self.live.read().keys().cloned().collect();
         tenants.sort();
         tenants
+    }
+
+    /// The live directory of a tenant that was heard of, as far as it is filled.
+    pub(crate) fn loaded(&self, tenant_id: &str) -> Option<Shared> {
+        self.live.read().get(tenant_id).map(|live| Arc::clone(&live.directory))
     }
 
     /// The directory at a state of knowledge. The live one is loaded from all rows at its first use; later changes

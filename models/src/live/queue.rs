@@ -72,6 +72,16 @@ impl Queues {
         }
     }
 
+    pub(super) fn waits(&self, kind: EntityKind, tenant: &Arc<str>, id: &Arc<str>) -> bool {
+        let entity = (Arc::clone(tenant), Arc::clone(id));
+        match kind {
+            EntityKind::Contact => self.contacts.waiting.contains(&entity),
+            EntityKind::Account => self.accounts.waiting.contains(&entity),
+            EntityKind::Deal => self.deals.waiting.contains(&entity),
+            EntityKind::Tenant => false,
+        }
+    }
+
     /// The last position of which nothing waits.
     pub(super) fn covers(&self, applied: Position) -> Position {
         [&self.contacts, &self.accounts, &self.deals]

@@ -1,9 +1,9 @@
 //! Settings of live scoring.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Sizes, intervals and thresholds of live scoring.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LiveSettings {
     /// Contacts scored in one turn.
@@ -55,7 +55,7 @@ impl Default for LiveSettings {
 }
 
 /// Least change of each score that is written, in the score's own unit.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MinimumChange {
     /// Engagement of contacts and accounts, relationship, health: 0-100.

@@ -92,9 +92,13 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) detail: &'a str,
 }
 
-/// Reads a batch of [`revgauge_contract::score::score_changes`] entry by entry, in its order. `None` when a column is
-/// missing.
-pub(crate) fn entries(batch: &RecordBatch) -> Option<impl Iterator<Item = LogEntry<'_>>> {
+/// Reads a batch of [`revgauge_contract::score::score_changes`] entry by entry, in its order; one of another shape has
+/// none.
+pub(crate) fn log_entries(batch: &RecordBatch) -> impl Iterator<Item = LogEntry<'_>> {
+    entries(batch).into_iter().flatten()
+}
+
+fn entries(batch: &RecordBatch) -> Option<impl Iterator<Item = LogEntry<'_>>> {
     let text = |name| text_column(batch, name);
     let (tenants, kinds, ids, scores) =
         (text("tenant_id")?, text("entity_kind")?, text("entity_id")?, text("score")?);
@@ -138,7 +142,7 @@ impl TierLog {
         until: Timestamp,
     ) -> Self {
         let mut log = Self::default();
-        let entries = batches.into_iter().filter_map(entries).flatten();
+        let entries = batches.into_iter().flat_map(log_entries);
         for entry in entries.filter(|entry| entry.tenant_id == tenant_id && entry.as_of <= until) {
             if entry.kind == EntityKind::Tenant {
                 if let Ok(cuts) = serde_json::from_str(entry.detail) {

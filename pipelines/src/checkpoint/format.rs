@@ -47,7 +47,11 @@ fn open(magic: [u8; 8], bytes: &[u8]) -> Result<&[u8], String> {
     len.copy_from_slice(&sealed[8..HEAD]);
     let body = &sealed[HEAD..];
     if u64::from_le_bytes(len) != body.len() as u64 {
-        return Err(format!("its body has {} bytes instead of {}", body.len(), u64::from_le_bytes(len)));
+        return Err(format!(
+            "its body has {} bytes instead of {}",
+            body.len(),
+            u64::from_le_bytes(len)
+        ));
     }
     if crc32fast::hash(sealed).to_le_bytes() != checksum {
         return Err("its checksum does not match".to_owned());
@@ -61,7 +65,8 @@ pub(super) fn seal_part(batches: &[RecordBatch]) -> Result<Vec<u8>, String> {
     let options = IpcWriteOptions::default()
         .try_with_compression(Some(CompressionType::LZ4_FRAME))
         .map_err(text)?;
-    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &first.schema(), options).map_err(text)?;
+    let mut writer =
+        StreamWriter::try_new_with_options(Vec::new(), &first.schema(), options).map_err(text)?;
     for batch in batches {
         writer.write(batch).map_err(text)?;
     }

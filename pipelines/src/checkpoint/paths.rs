@@ -40,7 +40,10 @@ mod tests {
         assert_eq!(manifest_id(&manifest(7)), Some(7));
         assert_eq!(id_of(&manifest(7)), Some(7));
         assert_eq!(id_of(&part(8, "crm_state", 3)), Some(8));
-        assert_eq!(part_folder_id(&Path::from(format!("{FOLDER}/{:020}", 9))), Some(9));
+        assert_eq!(
+            part_folder_id(&Path::from(format!("{FOLDER}/{:020}", 9))),
+            Some(9)
+        );
         assert_eq!(manifest_id(&part(8, "crm_state", 3)), None);
     }
 }

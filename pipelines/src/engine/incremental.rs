@@ -95,7 +95,14 @@ impl Engine {
             .collect();
         let stored_fields = state_fields
             .iter()
-            .map(|field| Arc::new(field.as_ref().clone().with_data_type(stored_type(field.data_type()))))
+            .map(|field| {
+                Arc::new(
+                    field
+                        .as_ref()
+                        .clone()
+                        .with_data_type(stored_type(field.data_type())),
+                )
+            })
             .collect();
         let keys = Keys::new(&aggregation.group_fields, aggregation.tenant, aggregation.key);
         Some(Self {
@@ -134,7 +141,11 @@ impl Engine {
     /// Applies rows of the source; gives the groups they changed, each once.
     ///
     /// Everything that can fail because of the data fails before the state is touched.
-    pub(crate) fn apply(&self, rows: &RecordBatch, micro_batch_rows: usize) -> Result<Vec<u32>, PipelineError> {
+    pub(crate) fn apply(
+        &self,
+        rows: &RecordBatch,
+        micro_batch_rows: usize,
+    ) -> Result<Vec<u32>, PipelineError> {
         if let Some(message) = self.broken.lock().clone() {
             return Err(PipelineError::Broken {
                 pipeline: self.plan.pipeline.name.to_owned(),
@@ -191,20 +202,17 @@ impl Engine {
     fn merge(&self, prepared: &Prepared, scratch: &mut Scratch) -> Result<(), PipelineError> {
         let failed = self.failed("apply a batch to");
         let Scratch { keys, local, touched } = scratch;
-        self.state
+        let known = self
+            .state
             .write()
             .begin(&prepared.groups, keys, local, touched)
             .map_err(&failed)?;
-        let (known, old) = {
+        let old = {
             let state = self.state.read();
-            let known: Vec<usize> = (0..touched.len())
-                .filter(|at| state.pending()[*at] != Place::NONE)
-                .collect();
-            let places: Vec<Place> = known.iter().map(|at| state.pending()[*at]).collect();
-            (known, gather(&state.log.chunks, &places, &self.state_fields)?)
+            gather(&state.log.chunks, state.pending(known), &self.state_fields)?
         };
         let columns = self
-            .accumulate(prepared, local, touched.len(), &known, &old)
+            .accumulate(prepared, local, touched.len(), known, &old)
             .map_err(&failed)?;
         self.state.write().commit(touched, columns);
         self.compact(touched.len())
@@ -215,11 +223,12 @@ impl Engine {
         prepared: &Prepared,
         local: &[usize],
         touched: usize,
-        known: &[usize],
+        known: usize,
         old: &[ArrayRef],
     ) -> DfResult<Vec<ArrayRef>> {
         let mut columns = Vec::with_capacity(self.state_fields.len());
         let mut first = 0;
+        let old_groups: Vec<usize> = (0..known).collect();
         for ((aggregate, args), filter) in self
             .aggregation
             .aggregates
@@ -229,8 +238,8 @@ impl Engine {
         {
             let mut accumulator = aggregate.accumulator()?;
             let states = aggregate.state.len();
-            if !known.is_empty() {
-                accumulator.merge_batch(&old[first..first + states], known, touched)?;
+            if known > 0 {
+                accumulator.merge_batch(&old[first..first + states], &old_groups, known)?;
             }
             accumulator.update_batch(args, local, filter.as_ref(), touched)?;
             columns.extend(accumulator.state(EmitTo::All)?);
@@ -394,11 +403,20 @@ impl Engine {
     }
 
     /// Rows of a capture in a range of its groups.
-    pub(crate) fn captured_rows(&self, captured: &Captured, from: usize, to: usize) -> Result<RecordBatch, PipelineError> {
+    pub(crate) fn captured_rows(
+        &self,
+        captured: &Captured,
+        from: usize,
+        to: usize,
+    ) -> Result<RecordBatch, PipelineError> {
         let failed = self.failed("read the state of");
         let groups = &captured.groups[from..to];
         let mut columns = self.state.read().keys.columns(groups).map_err(&failed)?;
-        columns.extend(gather(&captured.chunks, &captured.places[from..to], &self.stored_fields)?);
+        columns.extend(gather(
+            &captured.chunks,
+            &captured.places[from..to],
+            &self.stored_fields,
+        )?);
         RecordBatch::try_new(self.captured_schema(), columns).map_err(|error| failed(error.into()))
     }
 
@@ -412,12 +430,13 @@ impl Engine {
         state
             .begin(&rows.columns()[..groups], keys, local, touched)
             .map_err(&failed)?;
+        // The state of row `i` belongs to the group of row `i`, whatever order `begin` put the groups in.
+        let groups_of_rows: Vec<u32> = local.iter().map(|at| touched[*at]).collect();
         if touched.len() != rows.num_rows() {
             let message = "a checkpoint part names a group twice".to_owned();
             return Err(failed(DataFusionError::Execution(message)));
         }
-        let touched = std::mem::take(touched);
-        state.commit(&touched, rows.columns()[groups..].to_vec());
+        state.commit(&groups_of_rows, rows.columns()[groups..].to_vec());
         drop(state);
         drop(scratch);
         self.compact(rows.num_rows())

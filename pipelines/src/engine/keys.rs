@@ -112,7 +112,12 @@ impl Keys {
     /// Gives each row of the group columns its group number; new groups get the next numbers.
     ///
     /// Cost: one probe of the entity table and one of the group table a row, and cheap ones of small dictionaries.
-    pub(super) fn intern(&mut self, columns: &[ArrayRef], scratch: &mut KeyScratch, out: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn intern(
+        &mut self,
+        columns: &[ArrayRef],
+        scratch: &mut KeyScratch,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
         let rows = columns[self.tenant].len();
         self.tenants.codes(&columns[self.tenant], &mut scratch.tenants)?;
         self.intern_entities(&columns[self.key], scratch);
@@ -131,7 +136,12 @@ impl Keys {
 
     fn intern_entities(&mut self, keys: &ArrayRef, scratch: &mut KeyScratch) {
         let keys = keys.as_string_view();
-        let KeyScratch { tenants, entities, text, .. } = scratch;
+        let KeyScratch {
+            tenants,
+            entities,
+            text,
+            ..
+        } = scratch;
         entities.clear();
         for (row, tenant) in tenants.iter().enumerate() {
             text.clear();
@@ -150,7 +160,12 @@ impl Keys {
     }
 
     fn intern_facets(&mut self, rows: usize, scratch: &mut KeyScratch) {
-        let KeyScratch { codes, facets, combination, .. } = scratch;
+        let KeyScratch {
+            codes,
+            facets,
+            combination,
+            ..
+        } = scratch;
         facets.clear();
         for row in 0..rows {
             combination.clear();
@@ -265,7 +280,11 @@ impl Keys {
                 let codes = records
                     .iter()
                     .map(|record| number(&self.facets.get(record.facet)[place..]));
-                columns.push(self.facet_columns[facet_place].1.values(codes, field.data_type())?);
+                columns.push(
+                    self.facet_columns[facet_place]
+                        .1
+                        .values(codes, field.data_type())?,
+                );
                 facet_place += 1;
             }
         }

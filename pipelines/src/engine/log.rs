@@ -83,7 +83,11 @@ pub(super) fn stored(columns: &[ArrayRef]) -> DfResult<Vec<ArrayRef>> {
 pub(super) type Chunks = Vec<Option<Arc<Chunk>>>;
 
 /// State columns at the given places, in their order.
-pub(super) fn gather(chunks: &Chunks, places: &[Place], fields: &[FieldRef]) -> Result<Vec<ArrayRef>, PipelineError> {
+pub(super) fn gather(
+    chunks: &Chunks,
+    places: &[Place],
+    fields: &[FieldRef],
+) -> Result<Vec<ArrayRef>, PipelineError> {
     if places.is_empty() {
         return Ok(fields
             .iter()
@@ -100,7 +104,11 @@ pub(super) fn gather(chunks: &Chunks, places: &[Place], fields: &[FieldRef]) -> 
         indices.push(sources.index(chunk, &mut first_source[place.chunk as usize], place.row as usize)?);
     }
     let gathered = fields.iter().enumerate().map(|(at, field)| {
-        let arrays: Vec<&dyn Array> = sources.columns.iter().map(|columns| columns[at].as_ref()).collect();
+        let arrays: Vec<&dyn Array> = sources
+            .columns
+            .iter()
+            .map(|columns| columns[at].as_ref())
+            .collect();
         let column = interleave(&arrays, &indices)?;
         Ok(cast(&column, field.data_type())?)
     });
@@ -230,7 +238,9 @@ impl Log {
     pub(super) fn worth_compacting(&self, budget: usize) -> Vec<u32> {
         let facts = self.chunks.iter().zip(&self.live).enumerate();
         let facts = facts.filter_map(|(at, (chunk, live))| {
-            chunk.as_ref().map(|chunk| (at as u32, chunk.groups.len(), *live as usize))
+            chunk
+                .as_ref()
+                .map(|chunk| (at as u32, chunk.groups.len(), *live as usize))
         });
         let garbage = self.rows > self.live_rows + self.live_rows / 2 + 2 * CHUNK_ROWS;
         choose(facts.collect(), garbage, budget)

@@ -67,7 +67,10 @@ mod tests {
             numbers.push(number);
         }
         *numbers.at_mut(9_000) = 7;
-        assert_eq!((numbers.get(8_191), numbers.get(9_000), numbers.get(19_999)), (8_191, 7, 19_999));
+        assert_eq!(
+            (numbers.get(8_191), numbers.get(9_000), numbers.get(19_999)),
+            (8_191, 7, 19_999)
+        );
         assert_eq!(numbers.iter().count(), numbers.len());
     }
 }

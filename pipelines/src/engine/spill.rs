@@ -48,7 +48,9 @@ impl SpillFolder {
         let parent = configured.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let path = parent.join(format!("revgauge-spill-{}-{distinct}", std::process::id()));
         match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed("create", &path)(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed("create", &path)(error));
+            }
             _ => {}
         }
         std::fs::create_dir_all(&path).map_err(failed("create", &path))?;
@@ -104,7 +106,8 @@ pub(super) struct SpilledChunk {
 
 impl SpilledChunk {
     fn write(file: SpillFile, columns: &[ArrayRef]) -> Result<Self, PipelineError> {
-        let arrow = |error: arrow::error::ArrowError| failed("write", &file.path)(std::io::Error::other(error));
+        let arrow =
+            |error: arrow::error::ArrowError| failed("write", &file.path)(std::io::Error::other(error));
         let fields: Vec<Field> = columns
             .iter()
             .enumerate()
@@ -166,8 +169,12 @@ fn footer(bytes: &[u8]) -> Result<(MetadataVersion, Vec<Block>), arrow::error::A
     let mut end = bytes.get(bytes.len().saturating_sub(10)..).unwrap_or_default();
     end.read_exact(&mut tail)?;
     let len = read_footer_length(tail)?;
-    let start = bytes.len().checked_sub(10 + len).ok_or_else(|| parse("footer too long"))?;
-    let footer = root_as_footer(&bytes[start..bytes.len() - 10]).map_err(|error| parse(&error.to_string()))?;
+    let start = bytes
+        .len()
+        .checked_sub(10 + len)
+        .ok_or_else(|| parse("footer too long"))?;
+    let footer =
+        root_as_footer(&bytes[start..bytes.len() - 10]).map_err(|error| parse(&error.to_string()))?;
     let blocks = footer.recordBatches().ok_or_else(|| parse("no record batches"))?;
     Ok((footer.version(), blocks.iter().copied().collect()))
 }

@@ -25,6 +25,9 @@ pub struct StateStatistics {
     pub chunks: u64,
 }
 
+/// Marks a place in the list of new groups while a batch's groups are numbered.
+const FRESH: u32 = 1 << 31;
+
 /// The state of one pipeline.
 #[derive(Debug)]
 pub(super) struct State {
@@ -60,14 +63,18 @@ impl State {
     }
 
     /// Numbers the rows' groups and marks them as being changed. Gives each row's place in `touched`, the distinct
-    /// groups in order of first appearance.
+    /// groups, and how many of them have state already: those come first.
+    ///
+    /// The order matters. An accumulator takes every group below the greatest number it was told for one that it has
+    /// seen values of, so old states must be merged for a gapless range before any new group is named; otherwise the
+    /// NULL of a new group turns into the type's least value.
     pub(super) fn begin(
         &mut self,
         columns: &[ArrayRef],
         scratch: &mut KeyScratch,
         local: &mut Vec<usize>,
         touched: &mut Vec<u32>,
-    ) -> DfResult<()> {
+    ) -> DfResult<usize> {
         let mut groups = Vec::new();
         self.keys.intern(columns, scratch, &mut groups)?;
         while self.places.len() < self.keys.len() {
@@ -76,35 +83,53 @@ impl State {
         local.clear();
         touched.clear();
         self.pending.clear();
+        let mut fresh = Vec::new();
         for group in groups {
             let place = self.places.at_mut(group);
-            if place.chunk == Place::PENDING {
-                local.push(place.row as usize);
-                continue;
+            if place.chunk != Place::PENDING {
+                let row = if *place == Place::NONE {
+                    fresh.push(group);
+                    FRESH | (fresh.len() as u32 - 1)
+                } else {
+                    self.pending.push(*place);
+                    touched.push(group);
+                    touched.len() as u32 - 1
+                };
+                *place = Place {
+                    chunk: Place::PENDING,
+                    row,
+                };
             }
-            let at = touched.len();
-            self.pending.push(*place);
-            *place = Place {
-                chunk: Place::PENDING,
-                row: at as u32,
-            };
-            touched.push(group);
-            local.push(at);
+            local.push(place.row as usize);
         }
-        Ok(())
+        let known = touched.len();
+        for at in local.iter_mut().filter(|at| **at & FRESH as usize != 0) {
+            *at = known + (*at & !(FRESH as usize));
+        }
+        for group in fresh {
+            self.places.at_mut(group).row = touched.len() as u32;
+            self.pending.push(Place::NONE);
+            touched.push(group);
+        }
+        Ok(known)
     }
 
-    /// Former places of the groups begun, in the order of `touched`.
-    pub(super) fn pending(&self) -> &[Place] {
-        &self.pending
+    /// Former places of the groups begun that had state, in the order of `touched`.
+    pub(super) fn pending(&self, known: usize) -> &[Place] {
+        &self.pending[..known]
     }
 
     /// Ends the change: the groups' new state is `columns`.
     pub(super) fn commit(&mut self, touched: &[u32], columns: Vec<ArrayRef>) {
         self.age += 1;
-        let chunk = self.log.push(Chunk::in_memory(touched.to_vec(), columns, self.age));
+        let chunk = self
+            .log
+            .push(Chunk::in_memory(touched.to_vec(), columns, self.age));
         for (row, group) in touched.iter().enumerate() {
-            *self.places.at_mut(*group) = Place { chunk, row: row as u32 };
+            *self.places.at_mut(*group) = Place {
+                chunk,
+                row: row as u32,
+            };
             self.dirty.mark(*group);
         }
         for old in std::mem::take(&mut self.pending) {
@@ -161,7 +186,10 @@ impl State {
         let moved = groups.clone();
         let chunk = self.log.push(Chunk::in_memory(groups, columns, age));
         for (row, group) in moved.into_iter().enumerate() {
-            *self.places.at_mut(group) = Place { chunk, row: row as u32 };
+            *self.places.at_mut(group) = Place {
+                chunk,
+                row: row as u32,
+            };
         }
         for old in places {
             self.log.release(old.chunk);

@@ -100,7 +100,9 @@ impl Texts {
     pub(super) fn find(&self, bytes: &[u8]) -> Option<u32> {
         let (shard, tag) = self.place(bytes);
         self.shards[shard]
-            .find(spread(tag), |slot| slot.tag == tag && self.arena.get(slot.id) == bytes)
+            .find(spread(tag), |slot| {
+                slot.tag == tag && self.arena.get(slot.id) == bytes
+            })
             .map(|slot| slot.id)
     }
 
@@ -131,7 +133,10 @@ mod tests {
     fn numbers_are_stable_and_read_back() {
         let mut texts = Texts::new(4);
         let long = "x".repeat(MAX_BLOCK + 1);
-        let words: Vec<String> = (0..5_000).map(|i| format!("word {i}")).chain([long, String::new()]).collect();
+        let words: Vec<String> = (0..5_000)
+            .map(|i| format!("word {i}"))
+            .chain([long, String::new()])
+            .collect();
         let ids: Vec<u32> = words.iter().map(|word| texts.intern(word.as_bytes())).collect();
         for (word, id) in words.iter().zip(&ids) {
             assert_eq!(texts.get(*id), word.as_bytes());

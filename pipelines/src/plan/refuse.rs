@@ -9,8 +9,23 @@ use crate::error::PipelineError;
 
 /// Aggregates whose result does not depend on the order of rows and whose states merge (P-1).
 const COMMUTATIVE: [&str; 17] = [
-    "count", "sum", "min", "max", "avg", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "stddev",
-    "stddev_pop", "var", "var_pop", "corr", "covar_samp", "covar_pop",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "stddev",
+    "stddev_pop",
+    "var",
+    "var_pop",
+    "corr",
+    "covar_samp",
+    "covar_pop",
 ];
 
 struct Refusal {
@@ -63,28 +78,34 @@ fn node(plan: &LogicalPlan, below: bool) -> Result<(), Refusal> {
                 .iter()
                 .any(|expr| matches!(expr, Expr::GroupingSet(_)))
             {
-                return refuse("GROUPING SETS", "give one event several groups; write one pipeline each");
+                return refuse(
+                    "GROUPING SETS",
+                    "give one event several groups; write one pipeline each",
+                );
             }
             node(&aggregate.input, true)
         }
-        LogicalPlan::Join(_) => refuse(
-            "JOIN",
-            "needs both sides' past; joins belong to layer 2",
-        ),
+        LogicalPlan::Join(_) => refuse("JOIN", "needs both sides' past; joins belong to layer 2"),
         LogicalPlan::Window(_) => refuse(
             "a window function (OVER)",
             "depends on the order of rows, so late events would change answers already given",
         ),
         LogicalPlan::Sort(_) => refuse("ORDER BY", "has no meaning for a table that is kept up to date"),
         LogicalPlan::Limit(_) => refuse("LIMIT", "would depend on the order in which events arrive"),
-        LogicalPlan::Distinct(_) => refuse("SELECT DISTINCT", "is not needed: group by the columns and count"),
+        LogicalPlan::Distinct(_) => {
+            refuse("SELECT DISTINCT", "is not needed: group by the columns and count")
+        }
         LogicalPlan::Union(_) => refuse("UNION", "reads two inputs; write one pipeline each"),
         LogicalPlan::Subquery(_) => refuse("a subquery", "is a join; joins belong to layer 2"),
-        LogicalPlan::Unnest(_) => refuse("UNNEST", "makes several rows of one event; explode before the pipeline"),
+        LogicalPlan::Unnest(_) => refuse(
+            "UNNEST",
+            "makes several rows of one event; explode before the pipeline",
+        ),
         LogicalPlan::RecursiveQuery(_) => refuse("WITH RECURSIVE", "cannot be kept incrementally"),
-        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-            refuse("a query without a table", "has nothing to be kept up to date with")
-        }
+        LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => refuse(
+            "a query without a table",
+            "has nothing to be kept up to date with",
+        ),
         _ => refuse(
             plan.display().to_string(),
             "is an operator the incremental engine does not cut",
@@ -121,7 +142,10 @@ fn one(expr: &Expr) -> Result<(), Refusal> {
                 );
             }
             if !call.params.order_by.is_empty() {
-                return refuse(format!("{name}(... ORDER BY ...)"), "depends on the order of rows");
+                return refuse(
+                    format!("{name}(... ORDER BY ...)"),
+                    "depends on the order of rows",
+                );
             }
             if !COMMUTATIVE.contains(&name) {
                 return refuse(

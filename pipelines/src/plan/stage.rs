@@ -78,7 +78,11 @@ impl Stage {
             Self::Project { exprs, schema } => {
                 let columns = evaluate(exprs, batch)?;
                 let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+                Ok(RecordBatch::try_new_with_options(
+                    Arc::clone(schema),
+                    columns,
+                    &options,
+                )?)
             }
         }
     }
@@ -124,5 +128,9 @@ pub(crate) fn normalised(batch: &RecordBatch, schema: &SchemaRef) -> Result<Reco
         })
         .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &options,
+    )?)
 }

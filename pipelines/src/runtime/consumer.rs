@@ -32,7 +32,10 @@ impl std::fmt::Debug for PipelineConsumer {
 impl Runtime {
     /// The reader of the journal that keeps this runtime up to date; there must be only one at a time.
     #[must_use]
-    pub fn consumer(self: &Arc<Self>, listener: Option<Arc<dyn StatisticsListener>>) -> Box<dyn JournalConsumer> {
+    pub fn consumer(
+        self: &Arc<Self>,
+        listener: Option<Arc<dyn StatisticsListener>>,
+    ) -> Box<dyn JournalConsumer> {
         Box::new(PipelineConsumer {
             runtime: Arc::clone(self),
             listener,

@@ -8,11 +8,7 @@ use futures::{Stream, StreamExt};
 use revgauge_contract::{Position, cut::Cut, error::Failure};
 
 use super::Runtime;
-use crate::{
-    engine::Engine,
-    error::PipelineError,
-    plan::Source,
-};
+use crate::{engine::Engine, error::PipelineError, plan::Source};
 
 /// Rows gathered before they are applied: merging into the state costs less a row in large batches.
 const REBUILD_ROWS: usize = 65_536;
@@ -102,7 +98,9 @@ impl Runtime {
                     let (runtime, rows, queue) = (Arc::clone(self), rows.clone(), Arc::clone(&queue));
                     let engines: Vec<Arc<Engine>> = engines.iter().map(Arc::clone).collect();
                     tokio::task::spawn_blocking(move || {
-                        while let Some(engine) = engines.get(queue.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                        while let Some(engine) =
+                            engines.get(queue.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                        {
                             engine.apply(&rows, REBUILD_ROWS)?;
                         }
                         runtime.keep_within_memory()

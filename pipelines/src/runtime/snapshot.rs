@@ -152,12 +152,19 @@ impl Runtime {
             let to = total.min(from + PART_GROUPS);
             let mut batches = Vec::new();
             for from in (from..to).step_by(BATCH_GROUPS) {
-                batches.push(one.engine.captured_rows(&one.captured, from, to.min(from + BATCH_GROUPS))?);
+                batches.push(
+                    one.engine
+                        .captured_rows(&one.captured, from, to.min(from + BATCH_GROUPS))?,
+                );
                 // Encoding a part takes milliseconds a batch; others want the thread.
                 tokio::task::yield_now().await;
             }
             let name = one.engine.plan().pipeline.name;
-            parts.push(self.checkpoints.write_part(id, name, parts.len(), &batches).await?);
+            parts.push(
+                self.checkpoints
+                    .write_part(id, name, parts.len(), &batches)
+                    .await?,
+            );
         }
         Ok(parts)
     }
@@ -224,7 +231,12 @@ impl Runtime {
         Ok(())
     }
 
-    async fn load_one(&self, engine: Arc<Engine>, parts: Vec<Part>, position: Position) -> Result<(), PipelineError> {
+    async fn load_one(
+        &self,
+        engine: Arc<Engine>,
+        parts: Vec<Part>,
+        position: Position,
+    ) -> Result<(), PipelineError> {
         for part in parts {
             let batches = self.checkpoints.read_part(&part).await?;
             let restoring = Arc::clone(&engine);

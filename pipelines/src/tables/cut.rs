@@ -78,7 +78,10 @@ impl CutTable {
                 group.push(PartitionedFile::new(file.path.clone(), file.size));
             }
         }
-        groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
+        groups
+            .into_iter()
+            .map(|(_, files)| FileGroup::new(files))
+            .collect()
     }
 }
 

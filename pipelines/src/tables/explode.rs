@@ -25,8 +25,19 @@ use revgauge_contract::{
 
 /// Columns of events that [`explode`] reads.
 const READ: [&str; 13] = [
-    "tenant_id", "event_id", "kind", "type", "event_time", "known_at", "source", "account_id", "contact_id",
-    "deal_id", "user_id", "email", "domain",
+    "tenant_id",
+    "event_id",
+    "kind",
+    "type",
+    "event_time",
+    "known_at",
+    "source",
+    "account_id",
+    "contact_id",
+    "deal_id",
+    "user_id",
+    "email",
+    "domain",
 ];
 /// Columns that mean the same in both tables, so that filters on them hold below as well.
 const SHARED: [&str; 5] = ["tenant_id", "event_id", "source", "event_time", "known_at"];
@@ -52,17 +63,27 @@ fn exploded_events() -> Expr {
 /// A filter on field rows as a filter on events that holds for at least the same rows.
 fn below(filter: &Expr) -> Option<Expr> {
     let columns = filter.column_refs();
-    if !columns.is_empty() && columns.iter().all(|column| SHARED.contains(&column.name.as_str())) {
+    if !columns.is_empty()
+        && columns
+            .iter()
+            .all(|column| SHARED.contains(&column.name.as_str()))
+    {
         return Some(unqualified(filter));
     }
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else {
+    let Expr::BinaryExpr(BinaryExpr {
+        left,
+        op: Operator::Eq,
+        right,
+    }) = filter
+    else {
         return None;
     };
     let (Expr::Column(column), Expr::Literal(value, _)) = (left.as_ref(), right.as_ref()) else {
         return None;
     };
     let object = value.try_as_str().flatten()?;
-    (column.name == "object" && CRM_OBJECTS.contains(&object)).then(|| col("type").like(lit(format!("{object}.%"))))
+    (column.name == "object" && CRM_OBJECTS.contains(&object))
+        .then(|| col("type").like(lit(format!("{object}.%"))))
 }
 
 fn unqualified(filter: &Expr) -> Expr {
@@ -99,7 +120,9 @@ impl TableProvider for CrmFieldsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = self.events.schema();
         let read = READ.iter().chain(&["payload"]);
-        let read = read.map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        let read = read
+            .map(|name| schema.index_of(name))
+            .collect::<Result<Vec<_>, _>>()?;
         let filter = filters
             .iter()
             .filter_map(below)
@@ -182,7 +205,10 @@ impl ExecutionPlan for ExplodeExec {
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::try_new(children.swap_remove(0), self.projection.clone())?))
+        Ok(Arc::new(Self::try_new(
+            children.swap_remove(0),
+            self.projection.clone(),
+        )?))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

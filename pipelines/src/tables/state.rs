@@ -85,13 +85,27 @@ fn values(filter: &Expr, column: &str) -> Option<Vec<String>> {
         _ => None,
     };
     match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if names(left) => Some(vec![literal(right)?]),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if names(right) => Some(vec![literal(left)?]),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
-            values(left, column).or_else(|| values(right, column))
-        }
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Eq,
+            right,
+        }) if names(left) => Some(vec![literal(right)?]),
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Eq,
+            right,
+        }) if names(right) => Some(vec![literal(left)?]),
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::And,
+            right,
+        }) => values(left, column).or_else(|| values(right, column)),
         // A short IN list arrives as a chain of ORs.
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Or,
+            right,
+        }) => {
             let mut either = values(left, column)?;
             either.extend(values(right, column)?);
             Some(either)

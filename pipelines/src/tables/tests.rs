@@ -21,10 +21,16 @@ async fn rig() -> (Rig, SessionContext) {
     let context = SessionContext::new();
     let cut = rig.lake.cut(LakeTable::Events).await.expect("cut");
     let store = Arc::clone(&rig.store);
-    context.register_table("events", cut_table(cut.clone(), Arc::clone(&store))).expect("events");
-    context.register_table("crm_history", crm_history_table(cut, store)).expect("history");
+    context
+        .register_table("events", cut_table(cut.clone(), Arc::clone(&store)))
+        .expect("events");
+    context
+        .register_table("crm_history", crm_history_table(cut, store))
+        .expect("history");
     for table in state_tables(&rig.runtime).expect("tables") {
-        context.register_table(table.name, table.provider).expect(table.name);
+        context
+            .register_table(table.name, table.provider)
+            .expect(table.name);
     }
     (rig, context)
 }
@@ -38,7 +44,14 @@ async fn number(context: &SessionContext, sql: &str) -> i64 {
 async fn files_and_tail_are_one_table_in_the_contract_schema() {
     let (_rig, context) = rig().await;
     assert_eq!(number(&context, "SELECT count(*) FROM events").await, 700);
-    assert_eq!(number(&context, "SELECT count(DISTINCT event_id) FROM events WHERE payload <> ''").await, 700);
+    assert_eq!(
+        number(
+            &context,
+            "SELECT count(DISTINCT event_id) FROM events WHERE payload <> ''"
+        )
+        .await,
+        700
+    );
     let plan = context
         .sql("SELECT type FROM events WHERE tenant_id = 't1' AND known_at <= TIMESTAMP '2026-01-01'")
         .await
@@ -53,7 +66,8 @@ async fn files_and_tail_are_one_table_in_the_contract_schema() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statistics_agree_with_the_events_they_came_from() {
     let (_rig, context) = rig().await;
-    let counted = "SELECT sum(n) FROM event_counts WHERE tenant_id = 't1' AND source IN ('source0', 'source2')";
+    let counted =
+        "SELECT sum(n) FROM event_counts WHERE tenant_id = 't1' AND source IN ('source0', 'source2')";
     let direct = "SELECT count(*) FROM events WHERE tenant_id = 't1' AND source IN ('source0', 'source2')";
     assert_eq!(number(&context, counted).await, number(&context, direct).await);
     assert_eq!(number(&context, "SELECT sum(n) FROM event_counts").await, 700);
@@ -63,9 +77,17 @@ async fn statistics_agree_with_the_events_they_came_from() {
     );
     assert_eq!(
         number(&context, "SELECT sum(n) FROM deal_history WHERE deal_id = 'd1'").await,
-        number(&context, "SELECT count(*) FROM crm_history WHERE object = 'deal' AND object_id = 'd1'").await
+        number(
+            &context,
+            "SELECT count(*) FROM crm_history WHERE object = 'deal' AND object_id = 'd1'"
+        )
+        .await
     );
-    let sum = number(&context, "SELECT sum(n) FROM contact_engagement WHERE tenant_id = 't1' AND contact_key = 'c1'").await;
+    let sum = number(
+        &context,
+        "SELECT sum(n) FROM contact_engagement WHERE tenant_id = 't1' AND contact_key = 'c1'",
+    )
+    .await;
     let direct = number(
         &context,
         "SELECT count(*) FROM events WHERE tenant_id = 't1' AND contact_id = 'c1' AND kind = 'engagement'",

@@ -17,7 +17,7 @@ use revgauge_contract::{
     Classified, Clock, ErrorKind, Timestamp,
     access::{Authenticator, Caller, Role},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
 
@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Numbers of the key store.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeySettings {
     /// How long a key made or revoked by another process may go unnoticed, milliseconds.
@@ -399,11 +399,7 @@ impl KeyStore {
             let path = path_of(newest.version + 1);
             let body = serde_json::to_vec(&file).map_err(|error| corrupt(&path, error.to_string()))?;
             let only_new = PutOptions::from(PutMode::Create);
-            match self
-                .store
-                .put_opts(&path, PutPayload::from(body), only_new)
-                .await
-            {
+            match self.store.put_opts(&path, PutPayload::from(body), only_new).await {
                 Ok(_) => {
                     self.install(Loaded::of(newest.version + 1, file, &path)?);
                     return Ok(answer);
@@ -458,11 +454,7 @@ impl Loaded {
             };
             by_id.insert(key.key_id.clone(), entry);
         }
-        Ok(Self {
-            version,
-            file,
-            by_id,
-        })
+        Ok(Self { version, file, by_id })
     }
 }
 
@@ -483,12 +475,14 @@ async fn read_newest(store: &dyn ObjectStore) -> Result<Loaded, AccessError> {
     let path = path_of(version);
     let answer = store.get(&path).await.map_err(|source| failed(&path, source))?;
     let bytes = answer.bytes().await.map_err(|source| failed(&path, source))?;
-    let file: KeyFile =
-        serde_json::from_slice(&bytes).map_err(|error| corrupt(&path, error.to_string()))?;
+    let file: KeyFile = serde_json::from_slice(&bytes).map_err(|error| corrupt(&path, error.to_string()))?;
     if file.format != FORMAT {
         return Err(corrupt(
             &path,
-            format!("format {} is not known, this is a newer deployment's", file.format),
+            format!(
+                "format {} is not known, this is a newer deployment's",
+                file.format
+            ),
         ));
     }
     Loaded::of(version, file, &path)

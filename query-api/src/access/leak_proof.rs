@@ -55,14 +55,18 @@ mod tests {
     fn only_what_cannot_fail_passes() {
         let plain = [
             col("a").eq(lit(1)),
-            col("a").gt(lit(1)).and(col("b").is_null().or(col("c").like(lit("%x")))),
+            col("a")
+                .gt(lit(1))
+                .and(col("b").is_null().or(col("c").like(lit("%x")))),
             col("a").in_list(vec![lit(1), lit(2)], false),
             col("a").between(lit(1), lit(2)),
         ];
         let leaky = [
             cast(col("a"), DataType::Int32).eq(lit(1)),
             (lit(1) / col("a")).eq(lit(1)),
-            col("a").eq(lit(1)).and(cast(col("a"), DataType::Int32).eq(lit(1))),
+            col("a")
+                .eq(lit(1))
+                .and(cast(col("a"), DataType::Int32).eq(lit(1))),
             col("a").in_list(vec![cast(col("b"), DataType::Int32)], false),
             col("c").like(col("d") + lit("x")),
         ];

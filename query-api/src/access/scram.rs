@@ -62,7 +62,9 @@ mod tests {
         let signature = STANDARD.encode(keyed(&server_key, message.as_bytes()));
         assert_eq!(signature, "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
         let stored = STANDARD.decode(&verifier.stored_key).expect("base64");
-        let proof = STANDARD.decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=").expect("base64");
+        let proof = STANDARD
+            .decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+            .expect("base64");
         let client_key: Vec<u8> = keyed(&stored, message.as_bytes())
             .iter()
             .zip(proof)

@@ -67,7 +67,14 @@ mod tests {
     #[test]
     fn other_texts_are_no_keys() {
         let key = draw(&mut StdRng::seed_from_u64(1)).text;
-        for text in ["", "rg_live_", "rg_test_a_b", &key[1..], &format!("{key}x"), &key.replace('_', "-")] {
+        for text in [
+            "",
+            "rg_live_",
+            "rg_test_a_b",
+            &key[1..],
+            &format!("{key}x"),
+            &key.replace('_', "-"),
+        ] {
             assert_eq!(key_id_of(text), None, "{text}");
         }
     }

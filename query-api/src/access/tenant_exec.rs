@@ -15,8 +15,8 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::EquivalenceProperties,
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, Partitioning, PhysicalExpr,
-        PlanProperties,
+        DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, Partitioning,
+        PhysicalExpr, PlanProperties,
         execution_plan::ReplaceChildrenOptions,
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput as _},
         stream::RecordBatchStreamAdapter,
@@ -90,7 +90,11 @@ impl TenantScan {
 impl DisplayAs for TenantExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scan = &self.scan;
-        let pushed = if scan.tenant_pushed { "pushed down" } else { "on top" };
+        let pushed = if scan.tenant_pushed {
+            "pushed down"
+        } else {
+            "on top"
+        };
         write!(
             f,
             "TenantScan: table={}, tenant_filter=tenant_id = {} ({pushed}), filters=[{}]",
@@ -119,6 +123,10 @@ impl ExecutionPlan for TenantExec {
         _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
     }
 
     fn replace_children(

@@ -42,13 +42,11 @@ impl TenantTable {
         let schema = inner.schema();
         let column = schema.column_with_name(TENANT_ID);
         match column {
-            Some((
-                tenant_column,
-                field,
-            )) if matches!(
-                field.data_type(),
-                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-            ) =>
+            Some((tenant_column, field))
+                if matches!(
+                    field.data_type(),
+                    DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+                ) =>
             {
                 Ok(Self {
                     name: name.to_owned(),

@@ -37,5 +37,8 @@ pub(super) async fn alerts(
         as_of: moment.at,
         ..api.freshness(&caller.tenant_id)
     };
-    Ok(answer(&freshness, [("total", value(total)?), ("items", value(found)?)]))
+    Ok(answer(
+        &freshness,
+        [("total", value(total)?), ("items", value(found)?)],
+    ))
 }

@@ -28,7 +28,10 @@ impl Arguments {
                 return Err(unknown_parameter(door, &name));
             }
             if known.insert(name.clone(), value).is_some() {
-                return Err(Problem::bad("bad_parameter", format!("parameter '{name}' is given twice")));
+                return Err(Problem::bad(
+                    "bad_parameter",
+                    format!("parameter '{name}' is given twice"),
+                ));
             }
         }
         // `name=` is the same as leaving it out: forms send it so.
@@ -40,7 +43,10 @@ impl Arguments {
         self.0.get(name).map(String::as_str)
     }
 
-    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
@@ -67,8 +73,10 @@ impl Arguments {
     pub(super) fn moment(&self, now: Timestamp) -> Result<Moment, Problem> {
         let as_of = self.instant("as_of")?;
         if let Some(as_of) = as_of.filter(|as_of| *as_of > now) {
-            return Err(Problem::bad("as_of_ahead", format!("as_of {as_of} is still to come"))
-                .hint("what will be known cannot be known; 'at' may lie ahead and shows decay to it"));
+            return Err(
+                Problem::bad("as_of_ahead", format!("as_of {as_of} is still to come"))
+                    .hint("what will be known cannot be known; 'at' may lie ahead and shows decay to it"),
+            );
         }
         let at = self.instant("at")?.or(as_of).unwrap_or(now);
         Ok(Moment {
@@ -123,7 +131,10 @@ pub(super) struct Moment {
 fn unknown_parameter(door: &Door, name: &str) -> Problem {
     let names: Vec<&str> = door.query.iter().map(|parameter| parameter.name).collect();
     let shown: String = name.chars().take(64).collect();
-    let problem = Problem::bad("unknown_parameter", format!("{} takes no parameter '{shown}'", door.path));
+    let problem = Problem::bad(
+        "unknown_parameter",
+        format!("{} takes no parameter '{shown}'", door.path),
+    );
     if names.is_empty() {
         return problem.hint("it takes none");
     }
@@ -139,8 +150,12 @@ pub(crate) fn body_bytes(body: Result<Bytes, BytesRejection>) -> Result<Bytes, P
     body.map_err(|rejection| {
         let status = rejection.status();
         if status == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::new(status, "body_too_large", "the request body is longer than this door takes")
-                .hint("the setting http.max_body_bytes says how long it may be")
+            Problem::new(
+                status,
+                "body_too_large",
+                "the request body is longer than this door takes",
+            )
+            .hint("the setting http.max_body_bytes says how long it may be")
         } else {
             Problem::bad("bad_body", rejection.body_text())
         }

@@ -1,6 +1,9 @@
 //! Stakeholder map of a deal (DM-04): who is involved, in which role, with what say, and how alive the contact is.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
     Extension,
@@ -57,7 +60,10 @@ pub(super) async fn stakeholders(
     }
     let mut people: Vec<Value> = people.into_values().collect();
     people.sort_by(|a, b| number(b, "authority").total_cmp(&number(a, "authority")));
-    let members = [("deal_id", value(deal_id)?), ("stakeholders", Value::Array(people))];
+    let members = [
+        ("deal_id", value(deal_id)?),
+        ("stakeholders", Value::Array(people)),
+    ];
     Ok(answer(&asked.freshness(moment.at), members))
 }
 
@@ -73,7 +79,14 @@ async fn the_deal(asked: &Asked, moment: Moment) -> Result<(String, Value), Prob
     };
     let ids = [id.clone()];
     let scores = &asked.api.scores;
-    let found = scores.objects(&asked.caller.tenant_id, EntityKind::Deal, Some(&ids), moment.knowledge).await?;
+    let found = scores
+        .objects(
+            &asked.caller.tenant_id,
+            EntityKind::Deal,
+            Some(&ids),
+            moment.knowledge,
+        )
+        .await?;
     let deal = found.into_iter().next().ok_or_else(|| not_found(asked))?;
     Ok((id, deal))
 }
@@ -95,7 +108,12 @@ fn roles_in_record(deal: &Value) -> Roles {
             }
         }
     }
-    for contact in deal.get("contact_ids").and_then(Value::as_array).into_iter().flatten() {
+    for contact in deal
+        .get("contact_ids")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         if let Some(contact) = contact.as_str() {
             roles.entry(contact.to_owned()).or_default();
         }
@@ -105,7 +123,10 @@ fn roles_in_record(deal: &Value) -> Roles {
 
 /// Roles as the live CRM state holds them: objects `role` with the id `deal/contact`.
 async fn roles_in_state(asked: &Asked, deal_id: &str) -> Result<Roles, Problem> {
-    let keys = asked.api.scores.keys(&asked.caller.tenant_id, EntityKind::Deal, deal_id, Knowledge::Now);
+    let keys = asked
+        .api
+        .scores
+        .keys(&asked.caller.tenant_id, EntityKind::Deal, deal_id, Knowledge::Now);
     let mut keys = keys.await.or_else(|failure| match failure.kind {
         ErrorKind::NotFound => Ok(Vec::new()),
         _ => Err(failure),
@@ -113,7 +134,9 @@ async fn roles_in_state(asked: &Asked, deal_id: &str) -> Result<Roles, Problem> 
     keys.push(deal_id.to_owned());
     let of_deal = keys
         .iter()
-        .map(|key| datafusion::functions::string::expr_fn::starts_with(col("object_id"), lit(format!("{key}/"))))
+        .map(|key| {
+            datafusion::functions::string::expr_fn::starts_with(col("object_id"), lit(format!("{key}/")))
+        })
         .reduce(datafusion::logical_expr::Expr::or)
         .unwrap_or_else(|| lit(false));
     let filter = col("object").eq(lit("role")).and(of_deal);
@@ -123,7 +146,9 @@ async fn roles_in_state(asked: &Asked, deal_id: &str) -> Result<Roles, Problem> 
     let rows = match table_rows(&asked.api, &asked.caller.tenant_id, source, filter, order, limit).await {
         Ok((rows, _, _)) => rows,
         // A deployment without that pipeline has no roles to tell.
-        Err(problem) if problem.code == "unknown_table" || problem.code == "unknown_column" => return Ok(Roles::new()),
+        Err(problem) if problem.code == "unknown_table" || problem.code == "unknown_column" => {
+            return Ok(Roles::new());
+        }
         Err(problem) => return Err(problem),
     };
     Ok(roles_of_fields(rows, &keys))
@@ -133,16 +158,23 @@ fn roles_of_fields(rows: Vec<Value>, deal_keys: &[String]) -> Roles {
     let mut roles = Roles::new();
     for (object_id, fields) in by_member(rows, "object_id") {
         let latest = |name: &str| {
-            let row = fields.iter().find(|row| row.get("field").and_then(Value::as_str) == Some(name))?;
+            let row = fields
+                .iter()
+                .find(|row| row.get("field").and_then(Value::as_str) == Some(name))?;
             let (_, value) = split_latest(row.get("latest")?.as_str()?)?;
             value.map(str::to_owned)
         };
         if latest(DELETED).as_deref() == Some("true") {
             continue;
         }
-        let contact = deal_keys.iter().find_map(|key| object_id.strip_prefix(key.as_str())?.strip_prefix('/'));
+        let contact = deal_keys
+            .iter()
+            .find_map(|key| object_id.strip_prefix(key.as_str())?.strip_prefix('/'));
         if let Some(contact) = contact {
-            roles.entry(contact.to_owned()).or_default().extend(latest("role"));
+            roles
+                .entry(contact.to_owned())
+                .or_default()
+                .extend(latest("role"));
         }
     }
     roles
@@ -156,19 +188,37 @@ async fn stakeholder(
 ) -> Result<(String, Value), Failure> {
     let scores = &asked.api.scores;
     let tenant_id = &asked.caller.tenant_id;
-    let found = match scores.scores(tenant_id, EntityKind::Contact, contact, moment.at, moment.knowledge).await {
+    let found = match scores
+        .scores(
+            tenant_id,
+            EntityKind::Contact,
+            contact,
+            moment.at,
+            moment.knowledge,
+        )
+        .await
+    {
         Ok(found) => Some(found),
         Err(failure) if failure.kind == ErrorKind::NotFound => None,
         Err(failure) => return Err(failure),
     };
-    let id = found.as_ref().map_or_else(|| contact.to_owned(), |found| found.entity_id.clone());
+    let id = found
+        .as_ref()
+        .map_or_else(|| contact.to_owned(), |found| found.entity_id.clone());
     let ids = [id.clone()];
-    let object = scores.objects(tenant_id, EntityKind::Contact, Some(&ids), moment.knowledge).await?;
+    let object = scores
+        .objects(tenant_id, EntityKind::Contact, Some(&ids), moment.knowledge)
+        .await?;
     let object = object.into_iter().next().unwrap_or(Value::Null);
     let score = |name: &str| found.as_ref()?.scores.iter().find(|score| score.name == name);
     let fact = |name: &str| {
-        let in_scores = found.iter().flat_map(|found| &found.scores).find_map(|score| score.facts.get(name));
-        in_scores.cloned().or_else(|| text_of(&object, &[name]).map(Value::String))
+        let in_scores = found
+            .iter()
+            .flat_map(|found| &found.scores)
+            .find_map(|score| score.facts.get(name));
+        in_scores
+            .cloned()
+            .or_else(|| text_of(&object, &[name]).map(Value::String))
     };
     let person = json!({
         "contact_id": id,
@@ -195,9 +245,7 @@ mod tests {
         assert!(roles["c2"].is_empty());
 
         let key = revgauge_contract::crm::order_key(None, 5);
-        let row = |id: &str, field: &str, value: &str| {
-            json!({"object_id": id, "field": field, "latest": format!("{key}={value}")})
-        };
+        let row = |id: &str, field: &str, value: &str| json!({"object_id": id, "field": field, "latest": format!("{key}={value}")});
         let rows = vec![
             row("d1/c1", "role", "economic_buyer"),
             row("d1/c1", DELETED, "false"),

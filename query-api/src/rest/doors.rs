@@ -66,16 +66,36 @@ const fn parameter(name: &'static str, form: &'static str, description: &'static
     }
 }
 
-const AS_OF: Parameter = parameter("as_of", "date-time", "answer with what was known at this instant; now when absent");
-const AT: Parameter = parameter("at", "date-time", "compute decay to this instant; as_of when absent; may lie ahead");
+const AS_OF: Parameter = parameter(
+    "as_of",
+    "date-time",
+    "answer with what was known at this instant; now when absent",
+);
+const AT: Parameter = parameter(
+    "at",
+    "date-time",
+    "compute decay to this instant; as_of when absent; may lie ahead",
+);
 const LIMIT: Parameter = parameter("limit", "integer", "most entries of the answer");
 const CURSOR: Parameter = parameter("cursor", "string", "'next' of the page before");
 const OWNER: Parameter = parameter("owner_id", "string", "only those of this rep");
 const ACCOUNT: Parameter = parameter("account_id", "string", "only those of this account");
-const TIER: Parameter = parameter("tier", "string", "only those in this tier (priority; for deals health)");
-const TEXT: Parameter = parameter("q", "string", "text within name, mail address, domain or id, any case");
+const TIER: Parameter = parameter(
+    "tier",
+    "string",
+    "only those in this tier (priority; for deals health)",
+);
+const TEXT: Parameter = parameter(
+    "q",
+    "string",
+    "text within name, mail address, domain or id, any case",
+);
 const KIND: Parameter = parameter("entity_kind", "string", "contact, account or deal");
-const AFTER: Parameter = parameter("after", "string", "cursor of the last entry read; from the beginning when absent");
+const AFTER: Parameter = parameter(
+    "after",
+    "string",
+    "cursor of the last entry read; from the beginning when absent",
+);
 
 const LIST: &[Parameter] = &[LIMIT, CURSOR, OWNER, ACCOUNT, TIER, TEXT, AS_OF];
 const INSTANTS: &[Parameter] = &[AS_OF, AT];
@@ -117,7 +137,13 @@ const fn get(
 macro_rules! entity_doors {
     ($plural:literal, $one:literal) => {
         [
-            get(concat!("/v1/", $plural), Access::Readers, concat!("List ", $plural), LIST, "ObjectPage"),
+            get(
+                concat!("/v1/", $plural),
+                Access::Readers,
+                concat!("List ", $plural),
+                LIST,
+                "ObjectPage",
+            ),
             get(
                 concat!("/v1/", $plural, "/{id}"),
                 Access::Readers,
@@ -247,8 +273,20 @@ const OTHERS: &[Door] = &[
         &[],
         "DataHealth",
     ),
-    get("/v1/pipelines", Access::Readers, "Pipelines with their SQL and state", &[], "Pipelines"),
-    get("/v1/dead-letters", Access::Readers, "Refused events, newest first", &[LIMIT], "DeadLetters"),
+    get(
+        "/v1/pipelines",
+        Access::Readers,
+        "Pipelines with their SQL and state",
+        &[],
+        "Pipelines",
+    ),
+    get(
+        "/v1/dead-letters",
+        Access::Readers,
+        "Refused events, newest first",
+        &[LIMIT],
+        "DeadLetters",
+    ),
     Door {
         method: "POST",
         ..get(
@@ -263,11 +301,23 @@ const OTHERS: &[Door] = &[
     Door {
         method: "POST",
         takes: Some("KeyRequest"),
-        ..get("/v1/keys", Access::Admin, "Make a key; the secret is shown this once", &[], "NewKey")
+        ..get(
+            "/v1/keys",
+            Access::Admin,
+            "Make a key; the secret is shown this once",
+            &[],
+            "NewKey",
+        )
     },
     Door {
         method: "DELETE",
-        ..get("/v1/keys/{key_id}", Access::Admin, "Revoke a key", &[], "RevokedKey")
+        ..get(
+            "/v1/keys/{key_id}",
+            Access::Admin,
+            "Revoke a key",
+            &[],
+            "RevokedKey",
+        )
     },
     Door {
         method: "POST",
@@ -275,16 +325,38 @@ const OTHERS: &[Door] = &[
             "/v1/keys/{key_id}/rotate",
             Access::Admin,
             "Make a successor; the old key stops after the grace period",
-            &[parameter("grace_seconds", "integer", "how long both work; 86400 when absent")],
+            &[parameter(
+                "grace_seconds",
+                "integer",
+                "how long both work; 86400 when absent",
+            )],
             "NewKey",
         )
     },
     get("/v1/openapi.json", Access::Any, "This document", &[], "AnyObject"),
-    get("/health/live", Access::Open, "Whether the process answers", &[], "Live"),
-    get("/health/ready", Access::Open, "Whether it answers rightly: 200 or 503 with reasons", &[], "Ready"),
+    get(
+        "/health/live",
+        Access::Open,
+        "Whether the process answers",
+        &[],
+        "Live",
+    ),
+    get(
+        "/health/ready",
+        Access::Open,
+        "Whether it answers rightly: 200 or 503 with reasons",
+        &[],
+        "Ready",
+    ),
     Door {
         gives: ("text/plain", "Text"),
-        ..get("/metrics", Access::Any, "Metrics in Prometheus text format", &[], "Text")
+        ..get(
+            "/metrics",
+            Access::Any,
+            "Metrics in Prometheus text format",
+            &[],
+            "Text",
+        )
     },
 ];
 
@@ -296,6 +368,10 @@ pub(super) fn all() -> impl Iterator<Item = &'static Door> {
 /// The door a request knocks at.
 pub(super) fn find(method: &Method, path: &str) -> Option<&'static Door> {
     // A HEAD request is a GET without the body.
-    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let method = if method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
     all().find(|door| door.method == method && door.path == path)
 }

@@ -62,11 +62,22 @@ impl Asked {
         order: Vec<SortExpr>,
         limit: usize,
     ) -> Result<(Vec<Value>, Freshness, bool), Problem> {
-        table_rows(&self.api, &self.caller.tenant_id, Source::Table(table), filter, order, limit).await
+        table_rows(
+            &self.api,
+            &self.caller.tenant_id,
+            Source::Table(table),
+            filter,
+            order,
+            limit,
+        )
+        .await
     }
 
     async fn keys(&self) -> Result<Vec<String>, Problem> {
-        let keys = self.api.scores.keys(&self.caller.tenant_id, self.kind, &self.id, Knowledge::Now);
+        let keys = self
+            .api
+            .scores
+            .keys(&self.caller.tenant_id, self.kind, &self.id, Knowledge::Now);
         let mut keys = keys.await?;
         if !keys.contains(&self.id) {
             keys.push(self.id.clone());
@@ -125,7 +136,13 @@ pub(super) async fn explain(asked: Asked) -> Result<Response, Problem> {
     let found = asked
         .api
         .scores
-        .explain(&asked.caller.tenant_id, asked.kind, &asked.id, moment.at, moment.knowledge)
+        .explain(
+            &asked.caller.tenant_id,
+            asked.kind,
+            &asked.id,
+            moment.at,
+            moment.knowledge,
+        )
         .await?;
     entity_answer(&asked, found)
 }
@@ -178,7 +195,9 @@ pub(super) async fn history(asked: Asked) -> Result<Response, Problem> {
         filter = filter.and(col("as_of").lt(instant(before)));
     }
     let newest_first = ["as_of", "position", "row"].map(|name| col(name).sort(false, false));
-    let query = asked.rows("score_changes", filter, newest_first.to_vec(), limit).await?;
+    let query = asked
+        .rows("score_changes", filter, newest_first.to_vec(), limit)
+        .await?;
     let (mut entries, freshness, more) = query;
     unfold(&mut entries, &["detail"]);
     strip(&mut entries);
@@ -209,9 +228,12 @@ pub(super) async fn timeline(asked: Asked) -> Result<Response, Problem> {
         filter = filter.and(before);
     }
     let newest_first = ["event_time", "event_id"].map(|name| col(name).sort(false, false));
-    let (mut events, freshness, more) =
-        asked.rows("events", filter, newest_first.to_vec(), limit).await?;
-    let next = if more { events.last().and_then(place_after) } else { None };
+    let (mut events, freshness, more) = asked.rows("events", filter, newest_first.to_vec(), limit).await?;
+    let next = if more {
+        events.last().and_then(place_after)
+    } else {
+        None
+    };
     unfold(&mut events, &["payload"]);
     strip(&mut events);
     let members = [
@@ -236,7 +258,9 @@ fn place(arguments: &Arguments) -> Result<Option<Expr>, Problem> {
         .parse()
         .map_err(|error| Problem::bad("bad_parameter", format!("parameter 'before': {error}")))?;
     let earlier = col("event_time").lt(instant(at));
-    let same = col("event_time").eq(instant(at)).and(col("event_id").lt(lit(event_id)));
+    let same = col("event_time")
+        .eq(instant(at))
+        .and(col("event_id").lt(lit(event_id)));
     Ok(Some(earlier.or(same)))
 }
 

@@ -79,10 +79,15 @@ pub(super) async fn long_poll(
     let wait = arguments.parsed::<u64>("wait_seconds")?.unwrap_or(0);
     let longest = api.settings.feed.max_wait_seconds;
     if wait > longest {
-        return Err(Problem::bad("bad_parameter", format!("wait_seconds {wait} is more than {longest}")));
+        return Err(Problem::bad(
+            "bad_parameter",
+            format!("wait_seconds {wait} is more than {longest}"),
+        ));
     }
     let deadline = Instant::now() + Duration::from_secs(wait);
-    let page = next_page(api.feed.as_ref(), &caller.tenant_id, after, limit, deadline).await.map_err(gone)?;
+    let page = next_page(api.feed.as_ref(), &caller.tenant_id, after, limit, deadline)
+        .await
+        .map_err(gone)?;
     let mut body = String::new();
     for (cursor, change) in own(&page, &caller) {
         body.push_str(&line(*cursor, change)?);
@@ -90,7 +95,10 @@ pub(super) async fn long_poll(
     }
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
     if let Ok(next) = HeaderValue::from_str(&page.next.to_string()) {
         headers.insert(NEXT, next);
     }
@@ -126,7 +134,10 @@ async fn next_page(
             }
             return Ok(page);
         }
-        if timeout_at(deadline, feed.grown_past(after.position)).await.is_err() {
+        if timeout_at(deadline, feed.grown_past(after.position))
+            .await
+            .is_err()
+        {
             return Ok(page);
         }
     }
@@ -146,7 +157,9 @@ pub(super) async fn stream(
             .map_err(|error| Problem::bad("bad_parameter", format!("Last-Event-ID: {error}")))?,
         _ => arguments.parsed::<Cursor>("after")?.unwrap_or_default(),
     };
-    let place = api.streams.take(&caller.key_id, api.settings.feed.streams_per_key)?;
+    let place = api
+        .streams
+        .take(&caller.key_id, api.settings.feed.streams_per_key)?;
     // A cursor that is too old is an ordinary answer, before the stream begins.
     api.feed.read(&caller.tenant_id, after, 1).await.map_err(gone)?;
     let freshness = api.freshness(&caller.tenant_id);
@@ -212,7 +225,8 @@ impl Reading {
         let keys = self.api.keys.list(&tenant_id);
         let now = self.api.clock.now();
         let own = keys.iter().find(|key| key.key_id == *self.caller.key_id);
-        let good = own.is_some_and(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at));
+        let good =
+            own.is_some_and(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at));
         if !good {
             self.ready.clear();
             self.ended = true;

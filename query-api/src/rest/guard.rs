@@ -25,12 +25,19 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let began = tokio::time::Instant::now();
     let method = request.method().clone();
-    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let door = path.as_deref().and_then(|path| doors::find(&method, path));
     let id = request_id(&api, request.headers());
     let caller = identify(&api, door, request.headers()).await;
-    let admitted = caller.and_then(|caller| admit(&api, door, caller.as_ref(), request.uri()).map(|ok| (caller, ok)));
-    let key_id = admitted.as_ref().ok().and_then(|(caller, _)| caller.as_ref().map(|c| Arc::clone(&c.key_id)));
+    let admitted =
+        caller.and_then(|caller| admit(&api, door, caller.as_ref(), request.uri()).map(|ok| (caller, ok)));
+    let key_id = admitted
+        .as_ref()
+        .ok()
+        .and_then(|(caller, _)| caller.as_ref().map(|c| Arc::clone(&c.key_id)));
     let mut response = match admitted {
         Err(problem) => problem.into_response(),
         Ok((caller, arguments)) => {
@@ -52,12 +59,22 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
         }
     };
     let name = path.as_deref().unwrap_or("unknown");
-    record(&method, name, response.status(), began.elapsed(), key_id.as_deref(), &id);
+    record(
+        &method,
+        name,
+        response.status(),
+        began.elapsed(),
+        key_id.as_deref(),
+        &id,
+    );
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     // Answers are personal data of one tenant: no cache may keep them.
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -66,11 +83,19 @@ async fn identify(api: &Api, door: Option<&Door>, headers: &HeaderMap) -> Result
         return Ok(None);
     }
     let refused = || {
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "this needs a valid API key")
-            .hint("send 'Authorization: Bearer <key>'; 'revgauge keys create' makes one")
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "this needs a valid API key",
+        )
+        .hint("send 'Authorization: Bearer <key>'; 'revgauge keys create' makes one")
     };
     let key = key_of(headers).ok_or_else(refused)?;
-    api.keys.authenticate_fresh(&key).await.ok_or_else(refused).map(Some)
+    api.keys
+        .authenticate_fresh(&key)
+        .await
+        .ok_or_else(refused)
+        .map(Some)
 }
 
 fn is_open(api: &Api, door: &Door) -> bool {
@@ -125,17 +150,30 @@ fn key_of(headers: &HeaderMap) -> Option<String> {
 /// The caller's own id when it is short and plain, else ours.
 fn request_id(api: &Api, headers: &HeaderMap) -> String {
     let plain = |text: &&str| {
-        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
+    let given = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(plain);
     given.map_or_else(|| api.request_id(), str::to_owned)
 }
 
 fn time_limit(api: &Api, arguments: &Arguments) -> Duration {
-    let wait = arguments.text("wait_seconds").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let wait = arguments
+        .text("wait_seconds")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
     let wait = Duration::from_secs(wait.min(api.settings.feed.max_wait_seconds));
     // A query may ask for more time than a request has; it keeps its own limit.
-    let own = api.settings.http.timeout_ms.max(api.settings.sql.max_timeout_ms + 1_000);
+    let own = api
+        .settings
+        .http
+        .timeout_ms
+        .max(api.settings.sql.max_timeout_ms + 1_000);
     Duration::from_millis(own) + wait
 }
 
@@ -154,7 +192,8 @@ fn record(
         ("status", status.as_u16().to_string()),
     ];
     metrics::counter!("revgauge_http_requests_total", &labels).increment(1);
-    metrics::histogram!("revgauge_http_request_seconds", "path" => path.to_owned()).record(took.as_secs_f64());
+    metrics::histogram!("revgauge_http_request_seconds", "path" => path.to_owned())
+        .record(took.as_secs_f64());
     tracing::info!(
         %method,
         path,

@@ -35,7 +35,10 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     let keys = api.keys.list(&caller.tenant_id);
-    Ok(answer(&api.freshness(&caller.tenant_id), [("items", value(keys)?)]))
+    Ok(answer(
+        &api.freshness(&caller.tenant_id),
+        [("items", value(keys)?)],
+    ))
 }
 
 /// `POST /v1/keys`
@@ -47,7 +50,10 @@ pub(super) async fn create(
     let wanted: KeyRequest = json_body(body)?;
     let expires_in_us = wanted.expires_in_days.map(|days| i64::from(days) * DAY_US);
     if expires_in_us == Some(0) {
-        return Err(Problem::bad("bad_body", "expires_in_days is 0: leave it out for a key that does not expire"));
+        return Err(Problem::bad(
+            "bad_body",
+            "expires_in_days is 0: leave it out for a key that does not expire",
+        ));
     }
     let key = api
         .keys
@@ -82,8 +88,10 @@ pub(super) async fn revoke(
     Path(key_id): Path<String>,
 ) -> Result<Response, Problem> {
     if *caller.key_id == key_id {
-        return Err(Problem::new(StatusCode::CONFLICT, "own_key", "a key cannot revoke itself")
-            .hint("use another admin key, so that nobody locks the tenant out by mistake"));
+        return Err(
+            Problem::new(StatusCode::CONFLICT, "own_key", "a key cannot revoke itself")
+                .hint("use another admin key, so that nobody locks the tenant out by mistake"),
+        );
     }
     let key = api.keys.revoke(&caller.tenant_id, &key_id).await?;
     Ok(answer(&api.freshness(&caller.tenant_id), [("key", value(key)?)]))

@@ -45,9 +45,12 @@ impl Filter {
                 .is_none_or(|wanted| text_of(object, &[name]).as_deref() == Some(wanted))
         };
         let holds = |text: &String| {
-            let within = |value: Option<String>| value.is_some_and(|v| v.to_lowercase().contains(text.as_str()));
+            let within =
+                |value: Option<String>| value.is_some_and(|v| v.to_lowercase().contains(text.as_str()));
             id.to_lowercase().contains(text.as_str())
-                || ["name", "email", "domain"].iter().any(|name| within(text_of(object, &[name])))
+                || ["name", "email", "domain"]
+                    .iter()
+                    .any(|name| within(text_of(object, &[name])))
         };
         self.after.as_deref().is_none_or(|after| id > after)
             && is(&self.owner_id, "owner_id")
@@ -83,7 +86,10 @@ pub(super) async fn objects(
             Some(tier) => Some(ids_in_tier(&inner, &tenant_id, kind, &tier, moment).await?),
             None => None,
         };
-        let all = inner.scores.objects(&tenant_id, kind, None, moment.knowledge).await?;
+        let all = inner
+            .scores
+            .objects(&tenant_id, kind, None, moment.knowledge)
+            .await?;
         let mut kept: Vec<(String, Value)> = all
             .into_iter()
             .filter_map(|object| Some((text_of(&object, id_names(kind))?, object)))
@@ -97,17 +103,25 @@ pub(super) async fn objects(
     let mut found = found.await?;
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|(id, _)| URL_SAFE_NO_PAD.encode(id));
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|(id, _)| URL_SAFE_NO_PAD.encode(id));
     let page = found.into_iter().map(|(_, object)| object).collect();
-    Ok(answer(&freshness, [("items", Value::Array(page)), ("next", value(next)?)]))
+    Ok(answer(
+        &freshness,
+        [("items", Value::Array(page)), ("next", value(next)?)],
+    ))
 }
 
 fn read_cursor(cursor: &str) -> Result<String, Problem> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
-        Problem::bad("bad_cursor", "parameter 'cursor' is no cursor")
-            .hint("use 'next' of an earlier answer, or leave it out to start at the beginning")
-    })
+    bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(|| {
+            Problem::bad("bad_cursor", "parameter 'cursor' is no cursor")
+                .hint("use 'next' of an earlier answer, or leave it out to start at the beginning")
+        })
 }
 
 async fn ids_in_tier(
@@ -117,14 +131,19 @@ async fn ids_in_tier(
     tier: &str,
     moment: Moment,
 ) -> Result<HashSet<String>, Failure> {
-    let batches = api.scores.table(tenant_id, kind, moment.at, moment.knowledge).await?;
+    let batches = api
+        .scores
+        .table(tenant_id, kind, moment.at, moment.knowledge)
+        .await?;
     let mut ids = HashSet::new();
     for batch in &batches {
         let text = |name| revgauge_contract::schema::text_column(batch, name);
-        if let (Some(entities), Some(scores), Some(tiers)) = (text("entity_id"), text("score"), text("tier")) {
+        if let (Some(entities), Some(scores), Some(tiers)) = (text("entity_id"), text("score"), text("tier"))
+        {
             let rows = entities.iter().zip(scores).zip(tiers);
             ids.extend(rows.filter_map(|((id, score), own)| {
-                let fits = score == Some(leading_score(kind)) && own.is_some_and(|own| own.eq_ignore_ascii_case(tier));
+                let fits = score == Some(leading_score(kind))
+                    && own.is_some_and(|own| own.eq_ignore_ascii_case(tier));
                 id.filter(|_| fits).map(str::to_owned)
             }));
         }
@@ -157,7 +176,10 @@ pub(super) async fn queue(
         Knowledge::At(at) => Source::ScoresAsOf(at),
     };
     // The unscored come last either way (S-4).
-    let order = vec![col("value").sort(ascending, false), col("entity_id").sort(true, false)];
+    let order = vec![
+        col("value").sort(ascending, false),
+        col("entity_id").sort(true, false),
+    ];
     let (mut items, freshness, more) =
         table_rows(&api, &caller.tenant_id, source, filter, order, limit).await?;
     unfold(&mut items, &["contributions", "facts"]);

@@ -1,12 +1,11 @@
 //! The OpenAPI 3.1 document, made from the list of doors; schemas are in `schemas.json` and are checked against real
 //! answers in the tests.
 
-use std::collections::BTreeMap;
-
 use axum::{Json, http::StatusCode};
+use serde_json::Value;
 use utoipa::openapi::{
-    Components, ContactBuilder, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref,
-    RefOr, Required, ResponseBuilder,
+    Components, ContactBuilder, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder,
+    Ref, RefOr, Required, ResponseBuilder,
     path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn},
     request_body::RequestBodyBuilder,
     schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type},
@@ -17,9 +16,19 @@ use super::doors::{self, Access, Door};
 
 const SCHEMAS: &str = include_str!("schemas.json");
 
-/// The document of everything this room answers.
+/// The document of everything this room answers, as JSON.
+///
+/// # Panics
+/// Never: both parts are made in this crate, and its tests read them.
 #[must_use]
-pub fn openapi_document() -> OpenApi {
+pub fn openapi_document() -> Value {
+    let mut document = serde_json::to_value(paths_and_info()).expect("a document is plain data");
+    let schemas: Value = serde_json::from_str(SCHEMAS).expect("schemas.json is part of this crate");
+    document["components"]["schemas"] = schemas;
+    document
+}
+
+fn paths_and_info() -> OpenApi {
     let mut paths = PathsBuilder::new();
     for door in doors::all() {
         let method = match door.method {
@@ -41,20 +50,18 @@ pub fn openapi_document() -> OpenApi {
         .license(Some(LicenseBuilder::new().name("Apache-2.0").build()))
         .build();
     let mut components = Components::new();
-    components.schemas = schemas();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     components.add_security_scheme("key", SecurityScheme::Http(bearer));
-    OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components)).build()
+    OpenApiBuilder::new()
+        .info(info)
+        .paths(paths.build())
+        .components(Some(components))
+        .build()
 }
 
 /// `GET /v1/openapi.json`
-pub(super) async fn document() -> Json<OpenApi> {
+pub(super) async fn document() -> Json<Value> {
     Json(openapi_document())
-}
-
-/// The schemas by name.
-pub(super) fn schemas() -> BTreeMap<String, RefOr<Schema>> {
-    serde_json::from_str(SCHEMAS).expect("schemas.json is part of this crate and read by its tests")
 }
 
 fn operation(door: &Door) -> Operation {
@@ -104,12 +111,20 @@ fn operation(door: &Door) -> Operation {
 }
 
 fn responses(mut operation: OperationBuilder, door: &Door) -> OperationBuilder {
-    let status = if door.gives.1 == "NewKey" { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if door.gives.1 == "NewKey" {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let mut good = ResponseBuilder::new()
         .description("the answer")
         .content(door.gives.0, content(door.gives.1));
     if door.path == "/v1/sql" {
-        for kind in ["application/x-ndjson", "text/csv", "application/vnd.apache.arrow.stream"] {
+        for kind in [
+            "application/x-ndjson",
+            "text/csv",
+            "application/vnd.apache.arrow.stream",
+        ] {
             good = good.content(kind, content("Text"));
         }
     }
@@ -123,10 +138,16 @@ fn responses(mut operation: OperationBuilder, door: &Door) -> OperationBuilder {
         return operation;
     }
     operation
-        .response("400", problem("the request cannot be understood; the problem says why"))
+        .response(
+            "400",
+            problem("the request cannot be understood; the problem says why"),
+        )
         .response("401", problem("no valid key"))
         .response("403", problem("the key's role may not"))
-        .response("429", problem("too many requests; Retry-After says when to come back"))
+        .response(
+            "429",
+            problem("too many requests; Retry-After says when to come back"),
+        )
         .response("default", problem("any other problem"))
 }
 
@@ -135,11 +156,19 @@ fn content(schema: &str) -> Content {
 }
 
 fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    path.split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
 fn operation_id(door: &Door) -> String {
-    let words = door.path.split(['/', '-', '.']).filter(|word| !word.is_empty() && *word != "v1");
+    let words = door
+        .path
+        .split(['/', '-', '.'])
+        .filter(|word| !word.is_empty() && *word != "v1");
     let words = words.map(|word| word.trim_matches(['{', '}']));
-    format!("{}_{}", door.method.to_lowercase(), words.collect::<Vec<_>>().join("_"))
+    format!(
+        "{}_{}",
+        door.method.to_lowercase(),
+        words.collect::<Vec<_>>().join("_")
+    )
 }

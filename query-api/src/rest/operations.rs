@@ -9,11 +9,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use revgauge_contract::{
-    access::Caller,
-    error::Failure,
-    intake::DeadLetter,
-};
+use revgauge_contract::{access::Caller, error::Failure, intake::DeadLetter};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -112,7 +108,10 @@ pub(super) async fn data_health(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     let health = api.status.data_health(&caller.tenant_id).await?;
-    Ok(answer(&api.freshness(&caller.tenant_id), [("health", value(health)?)]))
+    Ok(answer(
+        &api.freshness(&caller.tenant_id),
+        [("health", value(health)?)],
+    ))
 }
 
 /// `GET /v1/pipelines`
@@ -121,7 +120,10 @@ pub(super) async fn pipelines(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     let pipelines = api.status.pipelines().await?;
-    Ok(answer(&api.freshness(&caller.tenant_id), [("items", value(pipelines)?)]))
+    Ok(answer(
+        &api.freshness(&caller.tenant_id),
+        [("items", value(pipelines)?)],
+    ))
 }
 
 /// `GET /v1/dead-letters`
@@ -147,7 +149,10 @@ pub(super) async fn replay(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     let report = api.status.replay_dead_letters(&caller.tenant_id).await?;
-    Ok(answer(&api.freshness(&caller.tenant_id), [("report", value(report)?)]))
+    Ok(answer(
+        &api.freshness(&caller.tenant_id),
+        [("report", value(report)?)],
+    ))
 }
 
 /// `GET /health/live`

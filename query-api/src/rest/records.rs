@@ -64,7 +64,11 @@ pub(super) async fn table_rows(
         Box::pin(async move {
             let rows = match source {
                 Source::Table(name) => context.table(name).await?,
-                Source::ScoresAsOf(at) => context.sql(&format!("SELECT * FROM scores_as_of('{at}')")).await?,
+                Source::ScoresAsOf(at) => {
+                    context
+                        .sql(&format!("SELECT * FROM scores_as_of('{at}')"))
+                        .await?
+                }
             };
             // One more than asked for tells whether there is more.
             Ok::<DataFrame, SqlError>(rows.filter(filter)?.sort(order)?.limit(0, Some(limit + 1))?)

@@ -13,7 +13,9 @@ use axum::{
 use revgauge_contract::{access::Caller, score::EntityKind};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
-use super::{alerts, arguments::Arguments, deal, doors, entity, feed, guard::guard, keys, lists, openapi, operations};
+use super::{
+    alerts, arguments::Arguments, deal, doors, entity, feed, guard::guard, keys, lists, openapi, operations,
+};
 use crate::{api::Api, problem::Problem, sql::post_sql};
 
 /// Builds the router.
@@ -54,7 +56,12 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 }
 
 type Routes = Router<Arc<Api>>;
-type EntityArguments = (State<Arc<Api>>, Extension<Caller>, Extension<Arguments>, Path<String>);
+type EntityArguments = (
+    State<Arc<Api>>,
+    Extension<Caller>,
+    Extension<Arguments>,
+    Path<String>,
+);
 
 /// The doors that contacts, accounts and deals share.
 fn entity_routes(routes: Routes, plural: &str, kind: EntityKind) -> Routes {
@@ -62,9 +69,11 @@ fn entity_routes(routes: Routes, plural: &str, kind: EntityKind) -> Routes {
     routes
         .route(
             &path(""),
-            get(move |State(api), Extension(caller): Extension<Caller>, Extension(arguments)| {
-                lists::objects(api, caller, arguments, kind)
-            }),
+            get(
+                move |State(api), Extension(caller): Extension<Caller>, Extension(arguments)| {
+                    lists::objects(api, caller, arguments, kind)
+                },
+            ),
         )
         .route(&path("/{id}"), of_entity(kind, entity::object))
         .route(&path("/{id}/scores"), of_entity(kind, entity::scores))
@@ -79,22 +88,30 @@ where
     F: Fn(entity::Asked) -> T + Clone + Send + Sync + 'static,
     T: Future<Output = Result<Response, Problem>> + Send + 'static,
 {
-    get(move |(State(api), Extension(caller), Extension(arguments), Path(id)): EntityArguments| {
-        handler(entity::Asked {
-            api,
-            caller,
-            arguments,
-            kind,
-            id,
-        })
-    })
+    get(
+        move |(State(api), Extension(caller), Extension(arguments), Path(id)): EntityArguments| {
+            handler(entity::Asked {
+                api,
+                caller,
+                arguments,
+                kind,
+                id,
+            })
+        },
+    )
 }
 
 async fn unknown_path(uri: Uri) -> Problem {
     let paths: Vec<&str> = doors::all().map(|door| door.path).collect();
-    let problem = Problem::new(StatusCode::NOT_FOUND, "unknown_path", format!("nothing at '{}'", short(uri.path())));
+    let problem = Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown_path",
+        format!("nothing at '{}'", short(uri.path())),
+    );
     match crate::sql::nearest(uri.path(), &paths) {
-        Some(near) => problem.hint(format!("did you mean '{near}'? /v1/openapi.json lists what there is")),
+        Some(near) => problem.hint(format!(
+            "did you mean '{near}'? /v1/openapi.json lists what there is"
+        )),
         None => problem.hint("/v1/openapi.json lists what there is"),
     }
 }
@@ -112,7 +129,10 @@ fn short(text: &str) -> String {
     text.chars().take(120).collect()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that the panic layer calls")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that the panic layer calls"
+)]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()
@@ -120,7 +140,11 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no text");
     tracing::error!(panic = text, "request handler panicked");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed on this request")
-        .hint("the log of the server says why; give the x-request-id of this answer when you ask")
-        .into_response()
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "the server failed on this request",
+    )
+    .hint("the log of the server says why; give the x-request-id of this answer when you ask")
+    .into_response()
 }

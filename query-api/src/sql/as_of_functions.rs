@@ -5,6 +5,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use datafusion::{
+    arrow::array::{AsArray as _, Float64Array, RecordBatch},
     catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
     common::{Result, ScalarValue, plan_err},
     logical_expr::Expr,
@@ -34,7 +35,9 @@ pub(super) struct AsOf {
 
 impl fmt::Debug for AsOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsOf").field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("AsOf")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,12 +84,12 @@ pub(super) fn pipeline_columns() -> Arc<[Column]> {
     DEALS.iter().chain(HEALTH).copied().collect()
 }
 
-fn walled(
-    name: &str,
-    tenant_id: &Arc<str>,
-    table: Arc<dyn TableProvider>,
-) -> Result<Arc<dyn TableProvider>> {
-    Ok(Arc::new(TenantTable::try_new(name, Arc::clone(tenant_id), table)?))
+fn walled(name: &str, tenant_id: &Arc<str>, table: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
+    Ok(Arc::new(TenantTable::try_new(
+        name,
+        Arc::clone(tenant_id),
+        table,
+    )?))
 }
 
 async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
@@ -128,11 +131,7 @@ async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
     Ok(with_health.collect())
 }
 
-fn number_column<'a>(
-    batch: &'a datafusion::arrow::array::RecordBatch,
-    name: &str,
-) -> Option<&'a datafusion::arrow::array::Float64Array> {
-    use datafusion::arrow::array::AsArray as _;
+fn number_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Float64Array> {
     batch.column_by_name(name)?.as_primitive_opt()
 }
 
@@ -162,9 +161,9 @@ fn instant_of(value: &ScalarValue) -> Option<Timestamp> {
         ScalarValue::TimestampMillisecond(Some(at), _) => Some(Timestamp(at.checked_mul(1_000)?)),
         ScalarValue::TimestampMicrosecond(Some(at), _) => Some(Timestamp(*at)),
         ScalarValue::TimestampNanosecond(Some(at), _) => Some(Timestamp(at.div_euclid(1_000))),
-        ScalarValue::Date32(Some(days)) => {
-            Some(Timestamp(i64::from(*days).checked_mul(revgauge_contract::time::DAY_US)?))
-        }
+        ScalarValue::Date32(Some(days)) => Some(Timestamp(
+            i64::from(*days).checked_mul(revgauge_contract::time::DAY_US)?,
+        )),
         _ => None,
     }
 }

@@ -50,8 +50,11 @@ pub(crate) async fn post_sql(
 }
 
 fn read_body(headers: &HeaderMap, bytes: &[u8]) -> Result<SqlBody, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_json = kind.is_some_and(|kind| kind.contains("json")) || bytes.trim_ascii_start().starts_with(b"{");
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let is_json =
+        kind.is_some_and(|kind| kind.contains("json")) || bytes.trim_ascii_start().starts_with(b"{");
     if is_json {
         return serde_json::from_slice(bytes).map_err(|error| {
             Problem::bad("bad_body", format!("cannot read the request as JSON: {error}")).hint(
@@ -74,12 +77,21 @@ fn read_body(headers: &HeaderMap, bytes: &[u8]) -> Result<SqlBody, Problem> {
 fn format_of(headers: &HeaderMap, asked: Option<&str>) -> Result<Format, Problem> {
     if let Some(name) = asked {
         return Format::named(name).ok_or_else(|| {
-            Problem::bad("bad_format", format!("no format '{name}'")).hint("formats: json, ndjson, csv, arrow")
+            Problem::bad("bad_format", format!("no format '{name}'"))
+                .hint("formats: json, ndjson, csv, arrow")
         });
     }
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("*/*");
     Format::accepted(accept).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_ACCEPTABLE, "bad_format", format!("nothing of '{accept}' can be given")).hint(
+        Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "bad_format",
+            format!("nothing of '{accept}' can be given"),
+        )
+        .hint(
             "accept application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream",
         )
     })

@@ -10,10 +10,14 @@ use axum::{
 use datafusion::arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions},
     compute::cast,
-    csv, datatypes::{DataType, Field, Schema, SchemaRef},
+    csv,
+    datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
     ipc::writer::StreamWriter,
-    json::{WriterBuilder, writer::{JsonArray, LineDelimited}},
+    json::{
+        WriterBuilder,
+        writer::{JsonArray, LineDelimited},
+    },
 };
 use serde_json::json;
 
@@ -54,15 +58,15 @@ impl Format {
     /// By an `Accept` header; `None` when it names nothing we have.
     #[must_use]
     pub fn accepted(accept: &str) -> Option<Self> {
-        accept.split(',').find_map(|part| {
-            match part.split(';').next().unwrap_or("").trim() {
+        accept
+            .split(',')
+            .find_map(|part| match part.split(';').next().unwrap_or("").trim() {
                 "application/json" | "*/*" | "application/*" | "" => Some(Self::Json),
                 "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Self::Ndjson),
                 "text/csv" | "text/*" => Some(Self::Csv),
                 "application/vnd.apache.arrow.stream" => Some(Self::Arrow),
                 _ => None,
-            }
-        })
+            })
     }
 
     const fn content_type(self) -> &'static str {
@@ -100,12 +104,18 @@ pub(super) async fn respond(
         let freshness = answer.freshness.clone();
         let mut response = Response::new(Body::from_stream(stream(answer, encoder, held)));
         freshness.stamp(response.headers_mut());
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(format.content_type()),
+        );
         return Ok(response);
     };
     answer.freshness.stamp(response.headers_mut());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(format.content_type()),
+    );
     if answer.truncated {
         headers.insert(TRUNCATED, HeaderValue::from_static("true"));
     }
@@ -220,7 +230,9 @@ impl Encoder {
                 let builder = csv::WriterBuilder::new()
                     .with_header(false)
                     .with_timestamp_format(INSTANT.to_owned());
-                builder.build(&mut *out).write(&plain_batch(batch, &self.schema)?)?;
+                builder
+                    .build(&mut *out)
+                    .write(&plain_batch(batch, &self.schema)?)?;
             }
             Format::Arrow => {
                 if let Some(writer) = &mut self.arrow {
@@ -275,7 +287,9 @@ fn plain_schema(schema: &Schema) -> SchemaRef {
 
 fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns: Result<Vec<ArrayRef>, _> = columns.map(|(array, field)| cast(array, field.data_type())).collect();
+    let columns: Result<Vec<ArrayRef>, _> = columns
+        .map(|(array, field)| cast(array, field.data_type()))
+        .collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns?, &rows)
 }

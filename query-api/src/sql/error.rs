@@ -49,7 +49,7 @@ impl SqlError {
             .hint("use SELECT, WITH, EXPLAIN, DESCRIBE or SHOW TABLES")
     }
 
-    pub(super) fn time_limit(timeout_ms: u64) -> Self {
+    pub(crate) fn time_limit(timeout_ms: u64) -> Self {
         Self::new(
             "time_limit",
             ErrorKind::Limit,
@@ -90,8 +90,12 @@ impl SqlError {
     /// A defect of ours: the text goes to the log, not to the asker.
     pub(crate) fn internal(text: &str) -> Self {
         tracing::error!(error = text, "query failed inside");
-        Self::new("internal", ErrorKind::Internal, "the query engine failed on this query")
-            .hint("the log of the server says why; a simpler form of the query may work")
+        Self::new(
+            "internal",
+            ErrorKind::Internal,
+            "the query engine failed on this query",
+        )
+        .hint("the log of the server says why; a simpler form of the query may work")
     }
 }
 
@@ -170,7 +174,11 @@ fn one_line(text: &str) -> String {
 
 fn listed(names: &[&str]) -> String {
     let shown = names.iter().take(40).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 40 { format!("{shown}, ...") } else { shown }
+    if names.len() > 40 {
+        format!("{shown}, ...")
+    } else {
+        shown
+    }
 }
 
 /// The candidate most like a text, when it is alike at all.

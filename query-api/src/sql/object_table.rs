@@ -1,7 +1,7 @@
 //! The tables `contacts`, `accounts`, `deals`, `alerts` and the rows of `pipeline_as_of`: JSON records with their
 //! stable columns typed and everything else in `fields`.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use datafusion::{
@@ -63,66 +63,222 @@ const fn column(
 
 /// Columns of `contacts`.
 pub(super) const CONTACTS: &[Column] = &[
-    column("contact_id", Reading::Text, &["contact_id", "id"], "canonical id, after merges", ""),
+    column(
+        "contact_id",
+        Reading::Text,
+        &["contact_id", "id"],
+        "canonical id, after merges",
+        "",
+    ),
     column("name", Reading::Text, &["name"], "full name", ""),
     column("email", Reading::Text, &["email"], "mail address", ""),
-    column("title", Reading::Text, &["title", "job_title", "jobtitle"], "job title", ""),
-    column("account_id", Reading::Text, &["account_id"], "account it belongs to", ""),
+    column(
+        "title",
+        Reading::Text,
+        &["title", "job_title", "jobtitle"],
+        "job title",
+        "",
+    ),
+    column(
+        "account_id",
+        Reading::Text,
+        &["account_id"],
+        "account it belongs to",
+        "",
+    ),
     column("owner_id", Reading::Text, &["owner_id"], "rep who owns it", ""),
     column("country", Reading::Text, &["country"], "country", ""),
-    column("provisional", Reading::Flag, &["provisional"], "known from events only, no CRM record", ""),
+    column(
+        "provisional",
+        Reading::Flag,
+        &["provisional"],
+        "known from events only, no CRM record",
+        "",
+    ),
 ];
 
 /// Columns of `accounts`.
 pub(super) const ACCOUNTS: &[Column] = &[
-    column("account_id", Reading::Text, &["account_id", "id"], "canonical id, after merges", ""),
+    column(
+        "account_id",
+        Reading::Text,
+        &["account_id", "id"],
+        "canonical id, after merges",
+        "",
+    ),
     column("name", Reading::Text, &["name"], "company name", ""),
     column("domain", Reading::Text, &["domain"], "registered domain", ""),
     column("industry", Reading::Text, &["industry"], "industry", ""),
-    column("employees", Reading::Number, &["employees", "number_of_employees", "numberofemployees"], "head count", "people"),
-    column("annual_revenue", Reading::Number, &["annual_revenue", "annualrevenue"], "yearly revenue of the company", ""),
+    column(
+        "employees",
+        Reading::Number,
+        &["employees", "number_of_employees", "numberofemployees"],
+        "head count",
+        "people",
+    ),
+    column(
+        "annual_revenue",
+        Reading::Number,
+        &["annual_revenue", "annualrevenue"],
+        "yearly revenue of the company",
+        "",
+    ),
     column("country", Reading::Text, &["country"], "country", ""),
     column("owner_id", Reading::Text, &["owner_id"], "rep who owns it", ""),
-    column("provisional", Reading::Flag, &["provisional"], "known from events only, no CRM record", ""),
+    column(
+        "provisional",
+        Reading::Flag,
+        &["provisional"],
+        "known from events only, no CRM record",
+        "",
+    ),
 ];
 
 /// Columns of `deals`.
 pub(super) const DEALS: &[Column] = &[
-    column("deal_id", Reading::Text, &["deal_id", "id"], "canonical id, after merges", ""),
-    column("name", Reading::Text, &["name", "dealname", "deal_name"], "name", ""),
-    column("account_id", Reading::Text, &["account_id"], "account it is with", ""),
+    column(
+        "deal_id",
+        Reading::Text,
+        &["deal_id", "id"],
+        "canonical id, after merges",
+        "",
+    ),
+    column(
+        "name",
+        Reading::Text,
+        &["name", "dealname", "deal_name"],
+        "name",
+        "",
+    ),
+    column(
+        "account_id",
+        Reading::Text,
+        &["account_id"],
+        "account it is with",
+        "",
+    ),
     column("owner_id", Reading::Text, &["owner_id"], "rep who owns it", ""),
     column("pipeline", Reading::Text, &["pipeline"], "sales pipeline", ""),
     column("stage", Reading::Text, &["stage"], "stage", ""),
     column("status", Reading::Text, &["status"], "open, won or lost", ""),
     column("amount", Reading::Number, &["amount"], "amount", "currency"),
-    column("currency", Reading::Text, &["currency"], "currency of the amount", "ISO 4217"),
-    column("recurring_amount", Reading::Number, &["recurring_amount"], "recurring part of the amount", "currency"),
-    column("close_date", Reading::Instant, &["close_date"], "expected or actual close", "UTC"),
-    column("forecast_category", Reading::Text, &["forecast_category"], "category the rep gave", ""),
-    column("next_step", Reading::Text, &["next_step"], "next step the rep noted", ""),
-    column("created_at", Reading::Instant, &["created_at"], "when it was created", "UTC"),
-    column("closed_at", Reading::Instant, &["closed_at"], "when it was won or lost", "UTC"),
-    column("stage_entered_at", Reading::Instant, &["stage_entered_at"], "since when it is in its stage", "UTC"),
-    column("slips", Reading::Number, &["slips"], "times the close date moved back", ""),
+    column(
+        "currency",
+        Reading::Text,
+        &["currency"],
+        "currency of the amount",
+        "ISO 4217",
+    ),
+    column(
+        "recurring_amount",
+        Reading::Number,
+        &["recurring_amount"],
+        "recurring part of the amount",
+        "currency",
+    ),
+    column(
+        "close_date",
+        Reading::Instant,
+        &["close_date"],
+        "expected or actual close",
+        "UTC",
+    ),
+    column(
+        "forecast_category",
+        Reading::Text,
+        &["forecast_category"],
+        "category the rep gave",
+        "",
+    ),
+    column(
+        "next_step",
+        Reading::Text,
+        &["next_step"],
+        "next step the rep noted",
+        "",
+    ),
+    column(
+        "created_at",
+        Reading::Instant,
+        &["created_at"],
+        "when it was created",
+        "UTC",
+    ),
+    column(
+        "closed_at",
+        Reading::Instant,
+        &["closed_at"],
+        "when it was won or lost",
+        "UTC",
+    ),
+    column(
+        "stage_entered_at",
+        Reading::Instant,
+        &["stage_entered_at"],
+        "since when it is in its stage",
+        "UTC",
+    ),
+    column(
+        "slips",
+        Reading::Number,
+        &["slips"],
+        "times the close date moved back",
+        "",
+    ),
 ];
 
 /// Columns of `alerts`.
 pub(super) const ALERTS: &[Column] = &[
-    column("entity_kind", Reading::Text, &["entity_kind"], "contact, account or deal", ""),
+    column(
+        "entity_kind",
+        Reading::Text,
+        &["entity_kind"],
+        "contact, account or deal",
+        "",
+    ),
     column("entity_id", Reading::Text, &["entity_id"], "which", ""),
     column("rule", Reading::Text, &["rule"], "rule that holds", ""),
-    column("severity", Reading::Text, &["severity"], "high, medium or low", ""),
+    column(
+        "severity",
+        Reading::Text,
+        &["severity"],
+        "high, medium or low",
+        "",
+    ),
     column("message", Reading::Text, &["message"], "what is the matter", ""),
     column("advice", Reading::Text, &["advice"], "what to do", ""),
-    column("since", Reading::Instant, &["since"], "since when the rule holds, where known", "UTC"),
+    column(
+        "since",
+        Reading::Instant,
+        &["since"],
+        "since when the rule holds, where known",
+        "UTC",
+    ),
 ];
 
 /// Columns of `pipeline_as_of`: the deal and what was thought of it.
 pub(super) const HEALTH: &[Column] = &[
-    column("health", Reading::Number, &["health"], "deal health at that instant; NULL when unscored", "points 1-100"),
-    column("health_tier", Reading::Text, &["health_tier"], "band of the health", ""),
-    column("as_of", Reading::Instant, &["as_of"], "the instant asked for", "UTC"),
+    column(
+        "health",
+        Reading::Number,
+        &["health"],
+        "deal health at that instant; NULL when unscored",
+        "points 1-100",
+    ),
+    column(
+        "health_tier",
+        Reading::Text,
+        &["health_tier"],
+        "band of the health",
+        "",
+    ),
+    column(
+        "as_of",
+        Reading::Instant,
+        &["as_of"],
+        "the instant asked for",
+        "UTC",
+    ),
 ];
 
 /// Documentation of columns for `table_columns`.
@@ -162,7 +318,11 @@ fn value_of<'a>(record: &'a Value, names: &[&str]) -> Option<&'a Value> {
     names
         .iter()
         .find_map(|name| record.get(name).filter(holds))
-        .or_else(|| names.iter().find_map(|name| record.get("fields")?.get(name).filter(holds)))
+        .or_else(|| {
+            names
+                .iter()
+                .find_map(|name| record.get("fields")?.get(name).filter(holds))
+        })
 }
 
 fn number_of(record: &Value, names: &[&str]) -> Option<f64> {
@@ -173,7 +333,9 @@ fn number_of(record: &Value, names: &[&str]) -> Option<f64> {
 
 fn flag_of(record: &Value, names: &[&str]) -> Option<bool> {
     let value = value_of(record, names)?;
-    value.as_bool().or_else(|| value.as_str()?.trim().to_lowercase().parse().ok())
+    value
+        .as_bool()
+        .or_else(|| value.as_str()?.trim().to_lowercase().parse().ok())
 }
 
 fn instant_of(record: &Value, names: &[&str]) -> Option<i64> {
@@ -199,30 +361,37 @@ fn array_of(column: &Column, records: &[Value]) -> ArrayRef {
     match column.reading {
         Reading::Text => {
             let mut builder = StringViewBuilder::new();
-            records.iter().for_each(|record| builder.append_option(text_of(record, column.from)));
+            records
+                .iter()
+                .for_each(|record| builder.append_option(text_of(record, column.from)));
             Arc::new(builder.finish())
         }
         Reading::Number => {
             let mut builder = Float64Builder::new();
-            records.iter().for_each(|record| builder.append_option(number_of(record, column.from)));
+            records
+                .iter()
+                .for_each(|record| builder.append_option(number_of(record, column.from)));
             Arc::new(builder.finish())
         }
         Reading::Flag => {
             let mut builder = BooleanBuilder::new();
-            records.iter().for_each(|record| builder.append_option(flag_of(record, column.from)));
+            records
+                .iter()
+                .for_each(|record| builder.append_option(flag_of(record, column.from)));
             Arc::new(builder.finish())
         }
         Reading::Instant => {
             let mut builder = TimestampMicrosecondBuilder::new();
-            records.iter().for_each(|record| builder.append_option(instant_of(record, column.from)));
+            records
+                .iter()
+                .for_each(|record| builder.append_option(instant_of(record, column.from)));
             Arc::new(builder.finish())
         }
     }
 }
 
 /// Records to come.
-pub(super) type Records =
-    std::pin::Pin<Box<dyn std::future::Future<Output = Result<Vec<Value>, Failure>> + Send>>;
+pub(super) type Records = Pin<Box<dyn Future<Output = Result<Vec<Value>, Failure>> + Send>>;
 
 /// A table of records that a function fetches.
 pub(super) struct ObjectTable {
@@ -234,7 +403,9 @@ pub(super) struct ObjectTable {
 
 impl fmt::Debug for ObjectTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectTable").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ObjectTable")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -279,7 +450,14 @@ mod tests {
         ];
         let rows = rows_of("t", DEALS, &records);
         let shown = pretty_format_batches(&[rows]).expect("prints").to_string();
-        for part in ["1200.5", "2026-03-01T00:00:00", "| d2 ", "7.0", "won", r#""x":{"y":1}"#] {
+        for part in [
+            "1200.5",
+            "2026-03-01T00:00:00",
+            "| d2 ",
+            "7.0",
+            "won",
+            r#""x":{"y":1}"#,
+        ] {
             assert!(shown.contains(part), "{part} in\n{shown}");
         }
     }

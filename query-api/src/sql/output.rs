@@ -43,7 +43,11 @@ impl OutputShape {
     pub(super) fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let columns = batch.columns().iter().map(json_text).collect();
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &rows)?)
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &rows,
+        )?)
     }
 }
 

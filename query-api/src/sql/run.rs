@@ -119,7 +119,11 @@ impl QueryAnswer {
 ///
 /// # Errors
 /// [`SqlError`] with a code for each way a query can fail.
-pub async fn run_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> Result<CollectedAnswer, SqlError> {
+pub async fn run_sql(
+    api: &Arc<Api>,
+    tenant_id: &str,
+    request: SqlRequest,
+) -> Result<CollectedAnswer, SqlError> {
     open_sql(api, tenant_id, request).await?.collect().await
 }
 
@@ -130,23 +134,30 @@ pub async fn run_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> Re
 pub async fn open_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> Result<QueryAnswer, SqlError> {
     let settings = &api.settings.sql;
     if let Some(limit) = request.limit_rows.filter(|limit| *limit > settings.max_rows) {
-        return Err(SqlError::user("row_limit", format!("cannot give {limit} rows in one answer"))
-            .hint(format!("limit_rows may be at most {}", settings.max_rows)));
+        return Err(
+            SqlError::user("row_limit", format!("cannot give {limit} rows in one answer"))
+                .hint(format!("limit_rows may be at most {}", settings.max_rows)),
+        );
     }
     let timeout_ms = request.timeout_ms.unwrap_or(settings.timeout_ms);
     if timeout_ms == 0 || timeout_ms > settings.max_timeout_ms {
-        return Err(SqlError::user("time_limit", format!("cannot run a query for {timeout_ms} ms"))
-            .hint(format!("timeout_ms may be 1 to {}", settings.max_timeout_ms)));
+        return Err(
+            SqlError::user("time_limit", format!("cannot run a query for {timeout_ms} ms"))
+                .hint(format!("timeout_ms may be 1 to {}", settings.max_timeout_ms)),
+        );
     }
-    let params = request.params.iter().map(parameter).collect::<Result<Vec<_>, _>>()?;
+    let params = request
+        .params
+        .iter()
+        .map(parameter)
+        .collect::<Result<Vec<_>, _>>()?;
     let limits = Limits {
         rows: request.limit_rows.unwrap_or(settings.max_rows),
         cut: request.limit_rows.is_some(),
         timeout_ms,
     };
-    let plan: Planner = Box::new(move |context| {
-        Box::pin(async move { plan_sql(&context, &request.sql, params).await })
-    });
+    let plan: Planner =
+        Box::new(move |context| Box::pin(async move { plan_sql(&context, &request.sql, params).await }));
     start(api, tenant_id, limits, plan).await
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use datafusion::{
     arrow::{
-        array::{ArrayRef, Float64Array, RecordBatch, StringViewBuilder, TimestampMicrosecondArray},
+        array::{
+            ArrayRef, Float64Array, RecordBatch, StringViewArray, StringViewBuilder,
+            TimestampMicrosecondArray,
+        },
         datatypes::SchemaRef,
     },
     catalog::{Session, TableProvider},
@@ -39,7 +42,9 @@ pub(super) struct ScoreTable {
 
 impl std::fmt::Debug for ScoreTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ScoreTable").field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("ScoreTable")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +87,12 @@ impl TableProvider for ScoreTable {
                 None => {}
             }
         }
-        let source = (Arc::clone(&self.scores), Arc::clone(&self.tenant_id), self.at, self.knowledge);
+        let source = (
+            Arc::clone(&self.scores),
+            Arc::clone(&self.tenant_id),
+            self.at,
+            self.knowledge,
+        );
         loaded_plan("scores", scores_table(), projection, move || {
             let (scores, tenant_id, at, knowledge) =
                 (Arc::clone(&source.0), Arc::clone(&source.1), source.2, source.3);
@@ -108,11 +118,19 @@ impl TableProvider for ScoreTable {
 /// The column and the values a filter keeps, when it is `entity_kind` or `entity_id` `=` or `IN` texts.
 fn wanted(filter: &Expr) -> Option<(&'static str, BTreeSet<String>)> {
     let (column, values): (&Expr, Vec<&Expr>) = match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (&**left, &**right) {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Eq,
+            right,
+        }) => match (&**left, &**right) {
             (column @ Expr::Column(_), value) | (value, column @ Expr::Column(_)) => (column, vec![value]),
             _ => return None,
         },
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Or,
+            right,
+        }) => {
             // Short IN lists arrive as a chain of OR.
             let (name, mut values) = wanted(left)?;
             let (other, more) = wanted(right)?;
@@ -125,7 +143,9 @@ fn wanted(filter: &Expr) -> Option<(&'static str, BTreeSet<String>)> {
     let Expr::Column(column) = column else {
         return None;
     };
-    let name = ["entity_kind", "entity_id"].into_iter().find(|name| *name == column.name)?;
+    let name = ["entity_kind", "entity_id"]
+        .into_iter()
+        .find(|name| *name == column.name)?;
     let texts = values.into_iter().map(|value| match value {
         Expr::Literal(
             ScalarValue::Utf8(Some(text))
@@ -155,7 +175,12 @@ async fn look_up(
                 Err(failure) => return Err(failure),
             };
             let object = scores
-                .objects(tenant_id, *kind, Some(std::slice::from_ref(&found.entity_id)), knowledge)
+                .objects(
+                    tenant_id,
+                    *kind,
+                    Some(std::slice::from_ref(&found.entity_id)),
+                    knowledge,
+                )
                 .await?;
             batches.push(rows_of(tenant_id, &found, object.first().unwrap_or(&Value::Null)));
         }
@@ -192,14 +217,20 @@ fn rows_of(tenant_id: &str, found: &EntityScores, object: &Value) -> RecordBatch
             builder.append_option(text);
         }
     }
-    let mut texts = texts.iter_mut().map(|builder| std::sync::Arc::new(builder.finish()) as ArrayRef);
+    let mut texts = texts
+        .iter_mut()
+        .map(|builder| Arc::new(builder.finish()) as ArrayRef);
     let mut columns: Vec<ArrayRef> = texts.by_ref().take(7).collect();
-    columns.push(Arc::new(Float64Array::from_iter(found.scores.iter().map(|score| score.value))));
+    columns.push(Arc::new(Float64Array::from_iter(
+        found.scores.iter().map(|score| score.value),
+    )));
     columns.extend(texts);
     let fingerprints = found.scores.iter().map(|score| Some(score.fingerprint.as_str()));
-    columns.push(Arc::new(fingerprints.collect::<datafusion::arrow::array::StringViewArray>()));
+    columns.push(Arc::new(fingerprints.collect::<StringViewArray>()));
     columns.push(Arc::new(TimestampMicrosecondArray::from(vec![
-        found.as_of.micros();
+        found
+            .as_of
+            .micros();
         found.scores.len()
     ])));
     RecordBatch::try_new(scores_table(), columns).expect("columns stand in the order of the schema")

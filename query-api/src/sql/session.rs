@@ -8,8 +8,8 @@ use datafusion::{
         datatypes::{DataType, Field, Schema},
     },
     catalog::{
-        CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
-        SchemaProvider as _, TableProvider,
+        CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
+        MemorySchemaProvider, SchemaProvider as _, TableProvider,
     },
     common::Result,
     datasource::MemTable,
@@ -72,7 +72,11 @@ pub(super) async fn open(api: &Api, tenant_id: &Arc<str>) -> Result<TenantSessio
         let walled = TenantTable::try_new(&table.name, Arc::clone(tenant_id), table.provider)?;
         schema.register_table(table.name, Arc::new(walled))?;
     }
-    documents.describe_function("scores_as_of(instant)", "scores with what was known at the instant", &[]);
+    documents.describe_function(
+        "scores_as_of(instant)",
+        "scores with what was known at the instant",
+        &[],
+    );
     documents.describe_function(
         "pipeline_as_of(instant)",
         "deals as known at the instant, with their health then",
@@ -139,7 +143,13 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
             Box::pin(async move { scores.objects(&tenant, kind, None, Knowledge::Now).await })
         };
         let description = format!("one row per {}, merged ones as one, as known now", kind.as_str());
-        tables.push(object_table(name, &description, tenant_id, columns, Arc::new(fetch)));
+        tables.push(object_table(
+            name,
+            &description,
+            tenant_id,
+            columns,
+            Arc::new(fetch),
+        ));
     }
     let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
     let fetch = move || -> Records {
@@ -148,7 +158,7 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
             let alerts = scores.alerts(&tenant, now, Knowledge::Now).await?;
             alerts
                 .iter()
-                .map(|alert| serde_json::to_value(alert).map_err(unprintable))
+                .map(|alert| serde_json::to_value(alert).map_err(|error| unprintable(&error)))
                 .collect::<Result<Vec<Value>, Failure>>()
         })
     };
@@ -162,7 +172,7 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
     tables
 }
 
-fn unprintable(error: serde_json::Error) -> Failure {
+fn unprintable(error: &serde_json::Error) -> Failure {
     Failure::new(
         revgauge_contract::ErrorKind::Internal,
         format!("cannot print an alert: {error}"),
@@ -242,10 +252,18 @@ impl Documents {
         }
         let schema = schema_of(columns);
         for column in columns {
-            let kind = schema
-                .field_with_name(column.name)
-                .map_or_else(|_| String::new(), |field| super::output::type_name(field.data_type()));
-            self.append([name, description, column.name, &kind, column.unit, column.description]);
+            let kind = schema.field_with_name(column.name).map_or_else(
+                |_| String::new(),
+                |field| super::output::type_name(field.data_type()),
+            );
+            self.append([
+                name,
+                description,
+                column.name,
+                &kind,
+                column.unit,
+                column.description,
+            ]);
         }
     }
 
@@ -266,7 +284,10 @@ impl Documents {
         ];
         let fields = names.map(|name| Field::new(name, DataType::Utf8View, false));
         let schema = Arc::new(Schema::new(fields.to_vec()));
-        let arrays = self.columns.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef);
+        let arrays = self
+            .columns
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as ArrayRef);
         let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect())?;
         Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
     }

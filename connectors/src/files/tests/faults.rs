@@ -28,21 +28,105 @@ fn broken_mappings_name_line_key_and_what_was_meant() {
     let table = "[[table]]\nfile = \"a\"\nemit = \"deal.upserted\"\n";
     let with = |line: &str| format!("{table}{line}");
     let cases = [
-        (with("evnt.deal_id = \"id\""), 4, "evnt", Some("event"), "unknown field"),
-        (with("event.deal = \"id\""), 4, "deal", Some("deal_id"), "unknown field"),
-        (with("payload.a = { form = \"x\" }"), 4, "form", Some("from"), "unknown field"),
-        (with("payload.a = { from = \"x\", type = \"numbr\" }"), 4, "numbr", Some("number"), "unknown variant"),
-        (with("payload.a = { type = \"number\" }"), 4, "a", None, "has no source"),
-        (with("payload.a = { template = \"{x\" }"), 4, "template", None, "without its '}'"),
-        (with("payload.a = { from = \"x\", map_only = true }"), 4, "map_only", None, "without a map"),
-        (with("payload.a = { from = \"x\", timezone = \"Europe/Berln\" }"), 4, "timezone", Some("Europe/Berlin"), "no time zone"),
-        (with("payload.a = { from = \"x\", time_format = \"%Q\" }"), 4, "time_format", None, "no time format"),
-        (with("event.event_time = { from = \"x\", type = \"text\" }"), 4, "event_time", None, "cannot be of this type"),
-        (with("where = [{ column = \"x\" }]"), 4, "where", None, "tests nothing"),
+        (
+            with("evnt.deal_id = \"id\""),
+            4,
+            "evnt",
+            Some("event"),
+            "unknown field",
+        ),
+        (
+            with("event.deal = \"id\""),
+            4,
+            "deal",
+            Some("deal_id"),
+            "unknown field",
+        ),
+        (
+            with("payload.a = { form = \"x\" }"),
+            4,
+            "form",
+            Some("from"),
+            "unknown field",
+        ),
+        (
+            with("payload.a = { from = \"x\", type = \"numbr\" }"),
+            4,
+            "numbr",
+            Some("number"),
+            "unknown variant",
+        ),
+        (
+            with("payload.a = { type = \"number\" }"),
+            4,
+            "a",
+            None,
+            "has no source",
+        ),
+        (
+            with("payload.a = { template = \"{x\" }"),
+            4,
+            "template",
+            None,
+            "without its '}'",
+        ),
+        (
+            with("payload.a = { from = \"x\", map_only = true }"),
+            4,
+            "map_only",
+            None,
+            "without a map",
+        ),
+        (
+            with("payload.a = { from = \"x\", timezone = \"Europe/Berln\" }"),
+            4,
+            "timezone",
+            Some("Europe/Berlin"),
+            "no time zone",
+        ),
+        (
+            with("payload.a = { from = \"x\", time_format = \"%Q\" }"),
+            4,
+            "time_format",
+            None,
+            "no time format",
+        ),
+        (
+            with("event.event_time = { from = \"x\", type = \"text\" }"),
+            4,
+            "event_time",
+            None,
+            "cannot be of this type",
+        ),
+        (
+            with("where = [{ column = \"x\" }]"),
+            4,
+            "where",
+            None,
+            "tests nothing",
+        ),
         (with("delimiter = \"ab\""), 4, "delimiter", None, "no delimiter"),
-        (with("each = { column = \"x\", as = \"y\" }"), 4, "each", None, "needs either"),
-        ("[[table]]\nfile = \"a\"\nemit = \"deal.upsertd\"".to_owned(), 3, "emit", Some("deal.upserted"), "no known event type"),
-        ("timezone = \"Mars\"".to_owned(), 1, "timezone", None, "no time zone"),
+        (
+            with("each = { column = \"x\", as = \"y\" }"),
+            4,
+            "each",
+            None,
+            "needs either",
+        ),
+        (
+            "[[table]]\nfile = \"a\"\nemit = \"deal.upsertd\"".to_owned(),
+            3,
+            "emit",
+            Some("deal.upserted"),
+            "no known event type",
+        ),
+        (
+            "timezone = \"Mars\"".to_owned(),
+            1,
+            "timezone",
+            None,
+            "no time zone",
+        ),
         ("source = \"x\"".to_owned(), 1, "table", None, "no [[table]]"),
     ];
     for (mapping, line, key, suggestion, message) in cases {
@@ -53,7 +137,12 @@ fn broken_mappings_name_line_key_and_what_was_meant() {
             assert_eq!(error.suggestion.as_deref(), suggestion, "{error}");
         }
         assert!(error.message.contains(message), "{error}");
-        assert!(error.to_string().starts_with(&format!("mapping test.toml, line {line}: ")), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("mapping test.toml, line {line}: ")),
+            "{error}"
+        );
         assert_eq!(error.kind(), ErrorKind::User);
     }
     assert_eq!(fault("[[table]]\nfile = \n").line, 2, "broken TOML");
@@ -85,10 +174,17 @@ async fn bad_rows_are_refused_by_line_and_column() {
         "people.csv:10: since: 1980-01-01T00:00:00Z is before 1990",
     ];
     assert_eq!(&got[..7], expected);
-    assert!(got[7].starts_with("people.csv:11: since: 2030-01-01T00:00:00Z lies too far"), "{}", got[7]);
+    assert!(
+        got[7].starts_with("people.csv:11: since: 2030-01-01T00:00:00Z lies too far"),
+        "{}",
+        got[7]
+    );
     assert_eq!(kept.letters.len(), 8);
     let first = &kept.letters[0];
-    assert_eq!((first.source.as_str(), first.refusal.code.as_str()), ("import:people.csv:3", "bad_email"));
+    assert_eq!(
+        (first.source.as_str(), first.refusal.code.as_str()),
+        ("import:people.csv:3", "bad_email")
+    );
     assert!(first.body.contains("\"Bad address\""), "{}", first.body);
     assert!(kept.letters[4].body_is_base64);
 }
@@ -101,17 +197,32 @@ async fn problems_are_bounded_and_counted() {
     }
     let folder = folder(&[("people.csv", csv.as_bytes())]);
     let plan = Plan::load(CONTACTS, "test.toml").expect("mapping");
-    let settings = ImportSettings { max_problems: 7, batch_rows: 64, ..ImportSettings::default() };
+    let settings = ImportSettings {
+        max_problems: 7,
+        batch_rows: 64,
+        ..ImportSettings::default()
+    };
     let mut kept = Kept::default();
     let inputs = discover(folder.path()).expect("files");
-    let report = run(&plan, &inputs, &received(), &settings, &mut kept, &mut |_| {}).await.expect("run");
-    assert_eq!((report.problems.len(), report.refused["bad_email"], kept.letters.len()), (7, 1_000, 1_000));
+    let report = run(&plan, &inputs, &received(), &settings, &mut kept, &mut |_| {})
+        .await
+        .expect("run");
+    assert_eq!(
+        (
+            report.problems.len(),
+            report.refused["bad_email"],
+            kept.letters.len()
+        ),
+        (7, 1_000, 1_000)
+    );
 }
 
 #[tokio::test]
 async fn compressed_and_delimited_files_give_the_same_events() {
     let csv = "id,email,since,name\n1,jo@acme.io,2026-01-01,Jo\n2,al@acme.io,2026-01-02,Al\n";
-    let (plain, _) = import_text(CONTACTS, "people.csv", csv.as_bytes()).await.expect("plain");
+    let (plain, _) = import_text(CONTACTS, "people.csv", csv.as_bytes())
+        .await
+        .expect("plain");
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(csv.as_bytes()).expect("gzip");
     let gzip = gzip.finish().expect("gzip");
@@ -137,56 +248,93 @@ async fn compressed_and_delimited_files_give_the_same_events() {
 #[tokio::test]
 async fn importing_again_gives_the_same_ids() {
     let csv = "id,email,since,name\n1,jo@acme.io,2026-01-01,Jo\n2,al@acme.io,,Al\n";
-    let (first, _) = import_text(CONTACTS, "people.csv", csv.as_bytes()).await.expect("first");
+    let (first, _) = import_text(CONTACTS, "people.csv", csv.as_bytes())
+        .await
+        .expect("first");
     let folder = folder(&[("people.csv", csv.as_bytes())]);
     let plan = Plan::load(CONTACTS, "test.toml").expect("mapping");
     let mut later = received();
     later.received_at = later.received_at.plus_micros(86_400_000_000);
     let mut second = Kept::default();
     let inputs = discover(folder.path()).expect("files");
-    run(&plan, &inputs, &later, &ImportSettings::default(), &mut second, &mut |_| {}).await.expect("second");
+    run(
+        &plan,
+        &inputs,
+        &later,
+        &ImportSettings::default(),
+        &mut second,
+        &mut |_| {},
+    )
+    .await
+    .expect("second");
     assert_eq!(first.ids(), second.ids(), "also of the row without a time");
     assert_eq!(first.ids().len(), 2);
 }
 
 #[tokio::test]
 async fn missing_columns_and_files_are_named() {
-    let error = import_text(CONTACTS, "people.csv", b"id,e-mail,since,nam\n").await.err().expect("refused");
+    let error = import_text(CONTACTS, "people.csv", b"id,e-mail,since,nam\n")
+        .await
+        .err()
+        .expect("refused");
     assert_eq!(
         error.to_string(),
         "column 'name' (mapping line 2) is not in 'people.csv', which has: id, e-mail, since, nam; did you mean 'nam'?"
     );
     assert_eq!(error.kind(), ErrorKind::User);
-    let error = import_text(CONTACTS, "firms.csv", b"id\n").await.err().expect("refused");
+    let error = import_text(CONTACTS, "firms.csv", b"id\n")
+        .await
+        .err()
+        .expect("refused");
     assert!(matches!(error, ImportError::NothingMatches { .. }), "{error}");
     let with_lookup = format!(
         "{CONTACTS}payload.company = {{ lookup = {{ file = \"firms\", key = \"id\", column = \"id\", take = \"name\" }} }}"
     );
-    let error = import_text(&with_lookup, "people.csv", b"id,email,since,name\n").await.err().expect("refused");
+    let error = import_text(&with_lookup, "people.csv", b"id,email,since,name\n")
+        .await
+        .err()
+        .expect("refused");
     assert!(matches!(error, ImportError::MissingLookup { .. }), "{error}");
-    assert!(matches!(discover(Path::new("no-such-file.csv")), Err(error) if error.kind() == ErrorKind::NotFound));
-    assert!(matches!(discover(Path::new("no-such-*.csv")), Err(ImportError::NothingFound { .. })));
+    assert!(
+        matches!(discover(Path::new("no-such-file.csv")), Err(error) if error.kind() == ErrorKind::NotFound)
+    );
+    assert!(matches!(
+        discover(Path::new("no-such-*.csv")),
+        Err(ImportError::NothingFound { .. })
+    ));
 }
 
 #[tokio::test]
 async fn an_open_quote_does_not_swallow_the_memory() {
     let mut csv = b"id,email,since,name\n1,\"jo@acme.io,2026-01-01,Jo\n".to_vec();
     csv.resize(4 << 20, b'x');
-    let error = import_text(CONTACTS, "people.csv", &csv).await.err().expect("refused");
-    assert!(error.to_string().contains("line 2: ") && error.to_string().contains("is a quote not closed?"), "{error}");
+    let error = import_text(CONTACTS, "people.csv", &csv)
+        .await
+        .err()
+        .expect("refused");
+    assert!(
+        error.to_string().contains("line 2: ") && error.to_string().contains("is a quote not closed?"),
+        "{error}"
+    );
     let mut json = vec![b'['; 2 << 20];
     json.extend_from_slice(b"\n{\"id\":\"1\",\"name\":\"Jo\"}\n");
-    let (_, report) = import_text(CONTACTS, "people.ndjson", &json).await.expect("goes on");
+    let (_, report) = import_text(CONTACTS, "people.ndjson", &json)
+        .await
+        .expect("goes on");
     assert_eq!((report.accepted, report.problems[0].line), (1, 1));
     let broken = flate2_cut();
-    let error = import_text(CONTACTS, "people.csv.gz", &broken).await.err().expect("refused");
+    let error = import_text(CONTACTS, "people.csv.gz", &broken)
+        .await
+        .err()
+        .expect("refused");
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
 }
 
 /// A gzip file that ends in the middle.
 fn flate2_cut() -> Vec<u8> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-    gzip.write_all(b"id,email,since,name\n1,jo@acme.io,2026-01-01,Jo\n").expect("gzip");
+    gzip.write_all(b"id,email,since,name\n1,jo@acme.io,2026-01-01,Jo\n")
+        .expect("gzip");
     let mut bytes = gzip.finish().expect("gzip");
     bytes.truncate(bytes.len() - 12);
     bytes
@@ -195,18 +343,32 @@ fn flate2_cut() -> Vec<u8> {
 #[tokio::test]
 async fn ndjson_lines_are_judged_alone() {
     let json = b"{\"id\":\"1\",\"name\":\"Jo\"}\n{\"id\":\n[1]\n\xff\n{\"id\":\"2\",\"name\":\"Al\"}\n";
-    let (_, report) = import_text(CONTACTS, "people.ndjson", json).await.expect("imported");
+    let (_, report) = import_text(CONTACTS, "people.ndjson", json)
+        .await
+        .expect("imported");
     let lines: Vec<u64> = report.problems.iter().map(|problem| problem.line).collect();
     assert_eq!((report.accepted, lines), (2, vec![2, 3, 4]));
-    assert!(report.problems[0].message.starts_with("the line is no valid JSON at column"), "{:?}", report.problems);
+    assert!(
+        report.problems[0]
+            .message
+            .starts_with("the line is no valid JSON at column"),
+        "{:?}",
+        report.problems
+    );
 }
 
 #[tokio::test]
 async fn objects_of_a_store_are_read_like_files() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     for (path, text) in [
-        ("in/people-1.csv", "id,email,since,name\n1,jo@acme.io,2026-01-01,Jo\n"),
-        ("in/people-2.csv", "id,email,since,name\n2,al@acme.io,2026-01-02,Al\n"),
+        (
+            "in/people-1.csv",
+            "id,email,since,name\n1,jo@acme.io,2026-01-01,Jo\n",
+        ),
+        (
+            "in/people-2.csv",
+            "id,email,since,name\n2,al@acme.io,2026-01-02,Al\n",
+        ),
         ("in/deep/people-3.csv", "id\n"),
     ] {
         store.put(&StorePath::from(path), text.into()).await.expect("put");
@@ -216,12 +378,20 @@ async fn objects_of_a_store_are_read_like_files() {
         let inputs = discover_in_store(&store, asked).await.expect(asked);
         assert_eq!(inputs.len(), files, "{asked}");
         // One byte at a time: ranges are joined rightly.
-        let settings = ImportSettings { read_ahead_bytes: 1, ..ImportSettings::default() };
+        let settings = ImportSettings {
+            read_ahead_bytes: 1,
+            ..ImportSettings::default()
+        };
         let mut kept = Kept::default();
-        let report = run(&plan, &inputs, &received(), &settings, &mut kept, &mut |_| {}).await.expect(asked);
+        let report = run(&plan, &inputs, &received(), &settings, &mut kept, &mut |_| {})
+            .await
+            .expect(asked);
         assert_eq!(report.accepted as usize, files, "{asked}");
     }
-    assert!(matches!(discover_in_store(&store, "out").await, Err(ImportError::NothingFound { .. })));
+    assert!(matches!(
+        discover_in_store(&store, "out").await,
+        Err(ImportError::NothingFound { .. })
+    ));
 }
 
 struct Refusing;
@@ -245,10 +415,18 @@ async fn a_failing_receiver_stops_the_import() {
     }
     let folder = folder(&[("people.csv", csv.as_bytes())]);
     let plan = Plan::load(CONTACTS, "test.toml").expect("mapping");
-    let settings = ImportSettings { batch_rows: 10, ..ImportSettings::default() };
+    let settings = ImportSettings {
+        batch_rows: 10,
+        ..ImportSettings::default()
+    };
     let inputs = discover(folder.path()).expect("files");
-    let error = run(&plan, &inputs, &received(), &settings, &mut Refusing, &mut |_| {}).await.expect_err("stopped");
-    assert_eq!((error.to_string().as_str(), error.kind()), ("cannot hand the events on: the queue is full", ErrorKind::Limit));
+    let error = run(&plan, &inputs, &received(), &settings, &mut Refusing, &mut |_| {})
+        .await
+        .expect_err("stopped");
+    assert_eq!(
+        (error.to_string().as_str(), error.kind()),
+        ("cannot hand the events on: the queue is full", ErrorKind::Limit)
+    );
 }
 
 #[tokio::test]
@@ -256,10 +434,53 @@ async fn lookups_are_bounded() {
     let mapping = format!(
         "{CONTACTS}payload.company = {{ lookup = {{ file = \"firms\", key = \"id\", column = \"id\", take = \"name\" }} }}"
     );
-    let folder = folder(&[("people.csv", b"id,email,since,name\n"), ("firms.csv", b"id,name\n1,a\n2,b\n3,c\n")]);
+    let folder = folder(&[
+        ("people.csv", b"id,email,since,name\n"),
+        ("firms.csv", b"id,name\n1,a\n2,b\n3,c\n"),
+    ]);
     let plan = Plan::load(&mapping, "test.toml").expect("mapping");
-    let settings = ImportSettings { max_lookup_rows: 2, ..ImportSettings::default() };
+    let settings = ImportSettings {
+        max_lookup_rows: 2,
+        ..ImportSettings::default()
+    };
     let inputs = discover(folder.path()).expect("files");
-    let error = run(&plan, &inputs, &received(), &settings, &mut Kept::default(), &mut |_| {}).await.expect_err("full");
-    assert!(error.to_string().contains("passes the limit of 2; raise the setting 'max_lookup_rows'"), "{error}");
+    let error = run(
+        &plan,
+        &inputs,
+        &received(),
+        &settings,
+        &mut Kept::default(),
+        &mut |_| {},
+    )
+    .await
+    .expect_err("full");
+    assert!(
+        error
+            .to_string()
+            .contains("passes the limit of 2; raise the setting 'max_lookup_rows'"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn native_lines_without_id_and_time_keep_their_ids() {
+    let line = b"{\"type\":\"page.viewed\",\"email\":\"jo@acme.io\"}\n";
+    let (first, _) = import_text("events", "e.ndjson", line).await.expect("first");
+    let folder = folder(&[("e.ndjson", line.as_slice())]);
+    let mut later = received();
+    later.received_at = later.received_at.plus_micros(1_000_000);
+    let mut second = Kept::default();
+    let inputs = discover(folder.path()).expect("files");
+    let settings = ImportSettings::default();
+    run(
+        &Plan::events(),
+        &inputs,
+        &later,
+        &settings,
+        &mut second,
+        &mut |_| {},
+    )
+    .await
+    .expect("second");
+    assert_eq!((first.ids(), first.ids().len()), (second.ids(), 1));
 }

@@ -36,7 +36,10 @@ async fn hubspot_sample() {
 async fn salesforce_sample() {
     let report = golden("salesforce", &shipped_plan("salesforce")).await;
     assert_eq!(report.events["account.merged"], 1);
-    assert_eq!(report.events["meeting.attended"], 1, "the meeting to come has not happened");
+    assert_eq!(
+        report.events["meeting.attended"], 1,
+        "the meeting to come has not happened"
+    );
     assert_eq!(report.events["meeting.scheduled"], 2);
 }
 
@@ -50,17 +53,30 @@ async fn maven_sample() {
 async fn own_mapping_sample() {
     let text = std::fs::read_to_string(root().join("data/samples/custom/mapping.toml")).expect("mapping");
     let report = golden("custom", &Plan::load(&text, "mapping.toml").expect("sound")).await;
-    assert_eq!(report.skipped, 2, "one order of another kind, one call without a known result");
+    assert_eq!(
+        report.skipped, 2,
+        "one order of another kind, one call without a known result"
+    );
 }
 
 #[tokio::test]
 async fn a_dry_run_shows_the_first_events_and_all_counts() {
     let inputs = discover(&root().join("data/samples/maven-crm/*.csv")).expect("samples");
-    let settings = ImportSettings { first_rows: 3, batch_rows: 2, ..ImportSettings::default() };
+    let settings = ImportSettings {
+        first_rows: 3,
+        batch_rows: 2,
+        ..ImportSettings::default()
+    };
     let mut last = None;
-    let tried = dry_run(&shipped_plan("maven-crm"), &inputs, &received(), &settings, &mut |progress| {
-        last = Some(progress.clone());
-    })
+    let tried = dry_run(
+        &shipped_plan("maven-crm"),
+        &inputs,
+        &received(),
+        &settings,
+        &mut |progress| {
+            last = Some(progress.clone());
+        },
+    )
     .await
     .expect("tried");
     assert_eq!(tried.first.len(), 3);

@@ -64,8 +64,24 @@ pub(crate) struct Checkpoints {
     paths: DedupPaths,
     settings: DedupSettings,
     manifest: Manifest,
-    /// Manifests on the store, oldest first.
-    kept: Vec<Manifest>,
+    /// Checkpoints on the store, oldest first.
+    kept: Vec<Kept>,
+}
+
+/// A checkpoint on the store; its window is left there.
+#[derive(Debug, Clone)]
+struct Kept {
+    position: Position,
+    runs: Vec<Run>,
+}
+
+impl From<&Manifest> for Kept {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            position: manifest.position,
+            runs: manifest.runs.clone(),
+        }
+    }
 }
 
 /// What a checkpoint has to write; made without waiting, written beside the pump.
@@ -112,10 +128,10 @@ impl DurableDedup {
         seed: u64,
     ) -> Result<Self, JournalError> {
         let paths = DedupPaths::new(folder);
-        let mut kept = read_manifests(&store, &paths).await?;
-        let chosen = match kept.iter().rposition(|manifest| manifest.position <= at_most) {
+        let mut manifests = read_manifests(&store, &paths).await?;
+        let chosen = match manifests.iter().rposition(|manifest| manifest.position <= at_most) {
             Some(index) => Some(index),
-            None if kept.is_empty() => None,
+            None if manifests.is_empty() => None,
             None => Some(0),
         };
         let Some(chosen) = chosen else {
@@ -123,14 +139,14 @@ impl DurableDedup {
             return Ok(Self::empty(store, paths, settings, key));
         };
         // Later manifests continue from a state that is not ours any more: their positions are noted again.
-        for later in kept.drain(chosen + 1..) {
+        for later in manifests.drain(chosen + 1..) {
             delete(&store, &paths.manifest(later.position)).await?;
         }
-        let manifest = kept[chosen].clone();
+        let manifest = manifests[chosen].clone();
         let mut restored = Self::empty(store, paths, settings, manifest.key);
         restored.load(&manifest).await?;
         restored.checkpoints.manifest = manifest;
-        restored.checkpoints.kept = kept;
+        restored.checkpoints.kept = manifests.iter().map(Kept::from).collect();
         restored.checkpoints.sweep_runs().await?;
         tracing::info!(
             position = restored.dedup.position.0,
@@ -224,8 +240,8 @@ impl Checkpoints {
         })?;
         let path = self.paths.manifest(next.position);
         self.put(&path, frame(MANIFEST_MAGIC, &body)).await?;
-        self.kept.retain(|manifest| manifest.position != next.position);
-        self.kept.push(next.clone());
+        self.kept.retain(|kept| kept.position != next.position);
+        self.kept.push(Kept::from(&next));
         self.manifest = next;
         if let Err(error) = self.forget(settled).await {
             tracing::warn!(%error, "old dedup checkpoints could not be deleted");

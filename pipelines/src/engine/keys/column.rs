@@ -84,12 +84,15 @@ impl KeyColumn {
             }
             Self::Number { table, .. } => {
                 let numbers = cast(array, &DataType::Int64)?;
-                let codes = numbers.as_primitive::<Int64Type>().iter().map(|value| match value {
-                    None => Some(0),
-                    Some(value) => table
-                        .find(number_hash(value), |(known, _)| *known == value)
-                        .map(|(_, code)| *code),
-                });
+                let codes = numbers
+                    .as_primitive::<Int64Type>()
+                    .iter()
+                    .map(|value| match value {
+                        None => Some(0),
+                        Some(value) => table
+                            .find(number_hash(value), |(known, _)| *known == value)
+                            .map(|(_, code)| *code),
+                    });
                 Ok(codes.collect())
             }
         }

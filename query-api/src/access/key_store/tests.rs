@@ -43,7 +43,10 @@ async fn a_key_lives_expires_and_is_revoked() {
     assert_eq!((&*caller.tenant_id, caller.role), ("acme", Role::Admin));
     fixture.clock.advance(DAY_US);
     assert_eq!(keys.authenticate(&key.secret), None, "expired");
-    let other = keys.create("acme", Role::Service, "feed", None).await.expect("made");
+    let other = keys
+        .create("acme", Role::Service, "feed", None)
+        .await
+        .expect("made");
     assert!(keys.scram(&other.info.key_id).is_some());
     assert!(
         keys.revoke("umbrella", &other.info.key_id).await.is_err(),
@@ -101,7 +104,11 @@ async fn two_processes_do_not_overwrite_each_other() {
 #[tokio::test]
 async fn concurrent_creations_all_survive() {
     let fixture = Fixture::new();
-    let keys = [fixture.open(1).await, fixture.open(2).await, fixture.open(3).await];
+    let keys = [
+        fixture.open(1).await,
+        fixture.open(2).await,
+        fixture.open(3).await,
+    ];
     let made = futures::future::try_join_all(
         keys.iter()
             .map(|store| store.create("acme", Role::Service, "k", None)),
@@ -117,7 +124,10 @@ async fn concurrent_creations_all_survive() {
 async fn rotation_leaves_a_grace_period() {
     let fixture = Fixture::new();
     let keys = fixture.open(1).await;
-    let old = keys.create("acme", Role::Service, "crm", None).await.expect("made");
+    let old = keys
+        .create("acme", Role::Service, "crm", None)
+        .await
+        .expect("made");
     let new = keys
         .rotate("acme", &old.info.key_id, 60_000_000)
         .await
