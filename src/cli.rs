@@ -6,7 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Scores and forecasts for revenue teams: events in, scores out, explained to the last point.
 #[derive(Debug, Parser)]
-#[command(name = "revgauge", version, about, propagate_version = true, max_term_width = 110)]
+#[command(
+    name = "revgauge",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 110
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -20,16 +26,34 @@ pub(crate) struct Common {
     #[arg(long, short, global = true, env = "REVGAUGE_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Where the data lives: a folder or s3://bucket/prefix.
-    #[arg(long, alias = "data-dir", global = true, env = "REVGAUGE_STORE", value_name = "URL")]
+    #[arg(
+        long,
+        alias = "data-dir",
+        global = true,
+        env = "REVGAUGE_STORE",
+        value_name = "URL"
+    )]
     pub(crate) store: Option<String>,
     /// A running server to talk to; found by itself when it runs on the same folder.
     #[arg(long, global = true, env = "REVGAUGE_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// API key for the running server; not needed on the server's own machine and folder.
-    #[arg(long, global = true, env = "REVGAUGE_KEY", value_name = "KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "REVGAUGE_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
     pub(crate) key: Option<String>,
     /// Tenant to work for.
-    #[arg(long, global = true, env = "REVGAUGE_TENANT", default_value = "default", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "REVGAUGE_TENANT",
+        default_value = "default",
+        value_name = "NAME"
+    )]
     pub(crate) tenant: String,
     /// Print JSON for programs instead of tables for people.
     #[arg(long, global = true)]
@@ -39,55 +63,82 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server: doors in, journal, engine, lake, doors out.
-    #[command(after_help = "Example:\n  revgauge keys create --role admin\n  revgauge serve --listen 127.0.0.1:8780")]
+    #[command(
+        after_help = "Example:\n  revgauge keys create --role admin\n  revgauge serve --listen 127.0.0.1:8780"
+    )]
     Serve(ServeArgs),
     /// Show it all on a simulated organisation, through the real doors.
-    #[command(after_help = "Example:\n  revgauge demo            # keeps running with live events, Ctrl-C ends it\n  revgauge demo --once     # prints the story and ends")]
+    #[command(
+        after_help = "Example:\n  revgauge demo            # keeps running with live events, Ctrl-C ends it\n  revgauge demo --once     # prints the story and ends"
+    )]
     Demo(DemoArgs),
     /// Import CSV, TSV, NDJSON or Parquet through a field mapping.
-    #[command(after_help = "Example:\n  revgauge import --mapping hubspot ./export --dry-run\n  revgauge import --mapping my-crm.toml deals.csv.gz\n  revgauge import events.parquet        # files already in our own schema")]
+    #[command(
+        after_help = "Example:\n  revgauge import --mapping hubspot ./export --dry-run\n  revgauge import --mapping my-crm.toml deals.csv.gz\n  revgauge import events.parquet        # files already in our own schema"
+    )]
     Import(ImportArgs),
     /// Generate a believable revenue organisation as files or as a live stream.
-    #[command(after_help = "Example:\n  revgauge simulate --events 1000000 --out events.parquet\n  revgauge simulate --to http://127.0.0.1:8780 --key rg_... --rate 20000 --seconds 60")]
+    #[command(
+        after_help = "Example:\n  revgauge simulate --events 1000000 --out events.parquet\n  revgauge simulate --to http://127.0.0.1:8780 --key rg_... --rate 20000 --seconds 60"
+    )]
     Simulate(SimulateArgs),
     /// Ask in SQL.
-    #[command(after_help = "Example:\n  revgauge query \"SELECT tier, count(*) FROM scores WHERE score = 'priority' GROUP BY tier\"")]
+    #[command(
+        after_help = "Example:\n  revgauge query \"SELECT tier, count(*) FROM scores WHERE score = 'priority' GROUP BY tier\""
+    )]
     Query(QueryArgs),
     /// The scores of contacts, accounts or deals, best first.
-    #[command(after_help = "Example:\n  revgauge scores contact --score priority --limit 10\n  revgauge scores deal deal-1-1 --as-of 2026-03-01")]
+    #[command(
+        after_help = "Example:\n  revgauge scores contact --score priority --limit 10\n  revgauge scores deal deal-1-1 --as-of 2026-03-01"
+    )]
     Scores(ScoresArgs),
     /// Why a score is what it is, or why it changed between two instants.
-    #[command(after_help = "Example:\n  revgauge explain contact jo@acme.io\n  revgauge explain deal d-17 --from 2026-03-01 --to 2026-03-08")]
+    #[command(
+        after_help = "Example:\n  revgauge explain contact jo@acme.io\n  revgauge explain deal d-17 --from 2026-03-01 --to 2026-03-08"
+    )]
     Explain(ExplainArgs),
     /// The streaming SQL of layer 1: list, explain, verify, deploy.
-    #[command(after_help = "Example:\n  revgauge pipelines verify\n  revgauge pipelines deploy --dry-run > program.sql")]
+    #[command(
+        after_help = "Example:\n  revgauge pipelines verify\n  revgauge pipelines deploy --dry-run > program.sql"
+    )]
     Pipelines {
         #[command(subcommand)]
         command: PipelinesCommand,
     },
     /// The opinions of layer 2: list, show, validate.
-    #[command(after_help = "Example:\n  revgauge definitions show engagement\n  revgauge definitions validate ./definitions")]
+    #[command(
+        after_help = "Example:\n  revgauge definitions show engagement\n  revgauge definitions validate ./definitions"
+    )]
     Definitions {
         #[command(subcommand)]
         command: DefinitionsCommand,
     },
     /// API keys: create (shown once), list, revoke.
-    #[command(after_help = "Example:\n  revgauge --tenant acme keys create --role admin --name 'RevOps laptop'")]
+    #[command(
+        after_help = "Example:\n  revgauge --tenant acme keys create --role admin --name 'RevOps laptop'"
+    )]
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
     },
     /// Refused events: read them, send them again.
-    #[command(name = "dead-letters", after_help = "Example:\n  revgauge dead-letters list --limit 20\n  revgauge dead-letters replay")]
+    #[command(
+        name = "dead-letters",
+        after_help = "Example:\n  revgauge dead-letters list --limit 20\n  revgauge dead-letters replay"
+    )]
     DeadLetters {
         #[command(subcommand)]
         command: DeadLettersCommand,
     },
     /// Check store, settings, definitions and data.
-    #[command(after_help = "Example:\n  revgauge doctor\n  revgauge doctor --settings   # every setting with its value")]
+    #[command(
+        after_help = "Example:\n  revgauge doctor\n  revgauge doctor --settings   # every setting with its value"
+    )]
     Doctor(DoctorArgs),
     /// Measure ingestion, latency, memory and restart on this machine.
-    #[command(after_help = "Example:\n  revgauge bench ingest --events 2000000\n  revgauge bench latency --rate 20000 --seconds 30")]
+    #[command(
+        after_help = "Example:\n  revgauge bench ingest --events 2000000\n  revgauge bench latency --rate 20000 --seconds 30"
+    )]
     Bench {
         #[command(subcommand)]
         command: BenchCommand,

@@ -21,7 +21,7 @@ use revgauge_contract::{
     cut::{CutReader, LakeTable},
     error::Failure,
     event::Reception,
-    intake::{DeadLetter, DeadLetters, EventIntake},
+    intake::{DeadLetter, EventIntake},
     score::EntityKind,
     statistics::Knowledge,
 };
@@ -54,7 +54,10 @@ pub(crate) fn metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle>
 }
 
 fn engine_failure(error: datafusion::error::DataFusionError) -> Failure {
-    Failure::new(ErrorKind::External, format!("cannot read the score feed's table: {error}"))
+    Failure::new(
+        ErrorKind::External,
+        format!("cannot read the score feed's table: {error}"),
+    )
 }
 
 /// Tenants that have sent anything, from the live counts.
@@ -64,7 +67,12 @@ fn engine_failure(error: datafusion::error::DataFusionError) -> Failure {
 pub(crate) async fn tenants_with_data(runtime: &Arc<revgauge_pipelines::Runtime>) -> Result<Vec<Arc<str>>> {
     let table = tables::state_table(runtime, "event_counts")?;
     let context = SessionContext::new();
-    let batches = context.read_table(table)?.select_columns(&["tenant_id"])?.distinct()?.collect().await?;
+    let batches = context
+        .read_table(table)?
+        .select_columns(&["tenant_id"])?
+        .distinct()?
+        .collect()
+        .await?;
     let mut tenants = Vec::new();
     for batch in &batches {
         let names = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8View)?;
@@ -83,7 +91,10 @@ pub(crate) struct Tables {
 
 impl Tables {
     pub(crate) fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms, runtime: Arc::new(RuntimeEnv::default()) }
+        Self {
+            rooms,
+            runtime: Arc::new(RuntimeEnv::default()),
+        }
     }
 }
 
@@ -100,12 +111,27 @@ impl CatalogSource for Tables {
             columns: Vec::new(),
         };
         let mut offered = vec![
-            table("events", "every accepted event, once", tables::cut_table(events.clone(), store())),
-            table("crm_history", "one row a change of one CRM field", tables::crm_history_table(events, store())),
-            table("score_changes", "the score feed", tables::cut_table(changes, store())),
+            table(
+                "events",
+                "every accepted event, once",
+                tables::cut_table(events.clone(), store()),
+            ),
+            table(
+                "crm_history",
+                "one row a change of one CRM field",
+                tables::crm_history_table(events, store()),
+            ),
+            table(
+                "score_changes",
+                "the score feed",
+                tables::cut_table(changes, store()),
+            ),
         ];
         let live = tables::state_tables(&self.rooms.runtime).map_err(|error| Failure::from_error(&error))?;
-        offered.extend(live.into_iter().map(|live| table(live.name, live.description, live.provider)));
+        offered.extend(
+            live.into_iter()
+                .map(|live| table(live.name, live.description, live.provider)),
+        );
         Ok(offered)
     }
 
@@ -146,8 +172,14 @@ impl Status {
 impl StatusSource for Status {
     fn readiness(&self) -> Readiness {
         let waiting = *self.rooms.delivered.borrow() < self.rooms.journal.last();
-        let waiting_for: Vec<String> = waiting.then(|| "the journal to be caught up with".to_owned()).into_iter().collect();
-        Readiness { ready: waiting_for.is_empty(), waiting_for }
+        let waiting_for: Vec<String> = waiting
+            .then(|| "the journal to be caught up with".to_owned())
+            .into_iter()
+            .collect();
+        Readiness {
+            ready: waiting_for.is_empty(),
+            waiting_for,
+        }
     }
 
     async fn data_health(&self, tenant_id: &str) -> Result<DataHealth, Failure> {
@@ -165,7 +197,9 @@ impl StatusSource for Status {
         let runtime = &self.rooms.runtime;
         let all = revgauge_pipelines::catalog::all().iter();
         all.map(|pipeline| {
-            let state = runtime.statistics(pipeline.name).map_err(|error| Failure::from_error(&error))?;
+            let state = runtime
+                .statistics(pipeline.name)
+                .map_err(|error| Failure::from_error(&error))?;
             let sizes: BTreeMap<String, u64> = serde_json::to_value(state)
                 .ok()
                 .and_then(|value| serde_json::from_value(value).ok())
@@ -174,7 +208,12 @@ impl StatusSource for Status {
                 name: pipeline.name.to_owned(),
                 description: pipeline.description.to_owned(),
                 sql: pipeline.sql.to_owned(),
-                kind: if sizes.is_empty() { "projection" } else { "aggregation" }.to_owned(),
+                kind: if sizes.is_empty() {
+                    "projection"
+                } else {
+                    "aggregation"
+                }
+                .to_owned(),
                 state: sizes,
             })
         })
@@ -182,20 +221,32 @@ impl StatusSource for Status {
     }
 
     async fn explain_pipeline(&self, name: &str) -> Result<Value, Failure> {
-        let explanation = self.rooms.runtime.explain(name).map_err(|error| Failure::from_error(&error))?;
-        serde_json::to_value(explanation).map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
+        let explanation = self
+            .rooms
+            .runtime
+            .explain(name)
+            .map_err(|error| Failure::from_error(&error))?;
+        serde_json::to_value(explanation)
+            .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
     }
 
     async fn verify_pipelines(&self) -> Result<Value, Failure> {
         let cuts: Arc<dyn CutReader> = Arc::clone(&self.rooms.lake) as _;
-        let reports = verify::verify(&self.rooms.runtime, &cuts).await.map_err(|error| Failure::from_error(&error))?;
+        let reports = verify::verify(&self.rooms.runtime, &cuts)
+            .await
+            .map_err(|error| Failure::from_error(&error))?;
         Ok(json!(reports))
     }
 
     async fn dead_letters(&self, tenant_id: &str, limit: usize) -> Result<Vec<DeadLetter>, Failure> {
         let letters = self.rooms.dead_letters.list(tenant_id, usize::MAX).await;
         let letters = letters.map_err(|error| Failure::from_error(&error))?;
-        Ok(letters.into_iter().rev().take(limit).map(|(_, letter)| letter).collect())
+        Ok(letters
+            .into_iter()
+            .rev()
+            .take(limit)
+            .map(|(_, letter)| letter)
+            .collect())
     }
 
     async fn replay_dead_letters(&self, tenant_id: &str) -> Result<ReplayReport, Failure> {
@@ -232,17 +283,24 @@ impl StatusSource for Status {
 fn letter_bytes(letter: &DeadLetter) -> Vec<u8> {
     use base64::Engine as _;
     if letter.body_is_base64 {
-        base64::engine::general_purpose::STANDARD.decode(&letter.body).unwrap_or_default()
+        base64::engine::general_purpose::STANDARD
+            .decode(&letter.body)
+            .unwrap_or_default()
     } else {
         letter.body.clone().into_bytes()
     }
 }
 
 /// Tiers and cut-offs of the past, read from the score feed's table.
-#[derive(Debug)]
 pub(crate) struct PastTiers {
     cuts: Arc<dyn CutReader>,
     store: Arc<dyn ObjectStore>,
+}
+
+impl std::fmt::Debug for PastTiers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PastTiers").finish_non_exhaustive()
+    }
 }
 
 /// Batches of the feed in feed order.
@@ -268,20 +326,33 @@ impl PastTiers {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let mut frame = context.read_table(table).map_err(engine_failure)?;
         if let Some(tenant_id) = tenant_id {
-            frame = frame.filter(col("tenant_id").eq(lit(tenant_id))).map_err(engine_failure)?;
+            frame = frame
+                .filter(col("tenant_id").eq(lit(tenant_id)))
+                .map_err(engine_failure)?;
         }
         if let Some(until) = until {
             let until = datafusion::scalar::ScalarValue::TimestampMicrosecond(Some(until.micros()), None);
-            frame = frame.filter(col("as_of").lt_eq(lit(until))).map_err(engine_failure)?;
+            frame = frame
+                .filter(col("as_of").lt_eq(lit(until)))
+                .map_err(engine_failure)?;
         }
         let order = vec![col("position").sort(true, false), col("row").sort(true, false)];
-        let stream = frame.sort(order).map_err(engine_failure)?.execute_stream().await.map_err(engine_failure)?;
+        let stream = frame
+            .sort(order)
+            .map_err(engine_failure)?
+            .execute_stream()
+            .await
+            .map_err(engine_failure)?;
         Ok(Box::pin(stream.map(move |batch| {
             let batch = batch.map_err(engine_failure)?;
-            let cast = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
-                arrow::compute::cast(column, field.data_type())
-            });
-            let columns = cast.collect::<Result<Vec<_>, _>>().map_err(|error| engine_failure(error.into()))?;
+            let cast = batch
+                .columns()
+                .iter()
+                .zip(schema.fields())
+                .map(|(column, field)| arrow::compute::cast(column, field.data_type()));
+            let columns = cast
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| engine_failure(error.into()))?;
             RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| engine_failure(error.into()))
         })))
     }
@@ -291,8 +362,13 @@ impl PastTiers {
             Knowledge::Now => Timestamp(i64::MAX),
             Knowledge::At(at) => at,
         };
-        let batches: Vec<RecordBatch> =
-            self.read(Some(tenant_id), Some(until)).await?.collect::<Vec<_>>().await.into_iter().collect::<Result<_, _>>()?;
+        let batches: Vec<RecordBatch> = self
+            .read(Some(tenant_id), Some(until))
+            .await?
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .collect::<Result<_, _>>()?;
         Ok(TierLog::read(&batches, tenant_id, until))
     }
 }

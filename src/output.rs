@@ -9,13 +9,19 @@ use serde_json::Value;
 /// A table for people from JSON records; columns in the order given.
 pub(crate) fn table(columns: &[&str], rows: &[Value]) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     if !table.is_tty() {
         table.set_width(140);
     }
     table.set_header(columns);
     for row in rows {
-        table.add_row(columns.iter().map(|column| cell(row.get(*column).unwrap_or(&Value::Null))));
+        table.add_row(
+            columns
+                .iter()
+                .map(|column| cell(row.get(*column).unwrap_or(&Value::Null))),
+        );
     }
     table.to_string()
 }
@@ -33,13 +39,16 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().filter(|_| !number.is_i64() && !number.is_u64()).map_or_else(
-            || number.to_string(),
-            |float| {
-                let text = format!("{float:.4}");
-                text.trim_end_matches('0').trim_end_matches('.').to_owned()
-            },
-        ),
+        Value::Number(number) => number
+            .as_f64()
+            .filter(|_| !number.is_i64() && !number.is_u64())
+            .map_or_else(
+                || number.to_string(),
+                |float| {
+                    let text = format!("{float:.4}");
+                    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+                },
+            ),
         other => other.to_string(),
     }
 }
@@ -80,7 +89,10 @@ mod tests {
 
     #[test]
     fn numbers_and_tables_are_for_people() {
-        assert_eq!((count(7), count(1_234_567)), ("7".to_owned(), "1,234,567".to_owned()));
+        assert_eq!(
+            (count(7), count(1_234_567)),
+            ("7".to_owned(), "1,234,567".to_owned())
+        );
         let text = records(&[json!({"id": "c1", "score": 61.30001, "n": 3, "none": null})]);
         assert!(text.contains("61.3 ") && text.contains(" 3 "), "{text}");
     }

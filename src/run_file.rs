@@ -55,12 +55,17 @@ fn open_lock(data: &Path) -> Result<File> {
 pub(crate) fn lock(data: &Path) -> Result<FolderLock> {
     let file = open_lock(data)?;
     match file.try_lock() {
-        Ok(()) => Ok(FolderLock { _lock: file, folder: run_folder(data) }),
+        Ok(()) => Ok(FolderLock {
+            _lock: file,
+            folder: run_folder(data),
+        }),
         Err(fs::TryLockError::WouldBlock) => bail!(
             "another revgauge process works on {}: stop it, or use another --store",
             data.display()
         ),
-        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", data.display())),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", data.display()))
+        }
     }
 }
 
@@ -76,7 +81,9 @@ impl FolderLock {
         options.create_new(true).write(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let mut file = options
+            .open(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
         file.write_all(&serde_json::to_vec(server)?)?;
         Ok(())
     }
@@ -101,11 +108,18 @@ pub(crate) fn find(data: &Path) -> Result<Option<RunningServer>> {
         Err(fs::TryLockError::WouldBlock) => {
             let path = run_folder(data).join("server.json");
             let text = fs::read(&path).with_context(|| {
-                format!("a revgauge process works on {} but does not listen yet: try again in a moment", data.display())
+                format!(
+                    "a revgauge process works on {} but does not listen yet: try again in a moment",
+                    data.display()
+                )
             })?;
-            Ok(Some(serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?))
+            Ok(Some(
+                serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?,
+            ))
         }
-        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", data.display())),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", data.display()))
+        }
     }
 }
 
@@ -119,8 +133,11 @@ mod tests {
         assert_eq!(find(folder.path()).expect("free"), None);
         let held = lock(folder.path()).expect("taken");
         assert!(find(folder.path()).is_err(), "not announced yet");
-        let server =
-            RunningServer { url: "http://127.0.0.1:1".to_owned(), pid: 1, operator_secret: "s".to_owned() };
+        let server = RunningServer {
+            url: "http://127.0.0.1:1".to_owned(),
+            pid: 1,
+            operator_secret: "s".to_owned(),
+        };
         held.announce(&server).expect("announced");
         assert_eq!(find(folder.path()).expect("held"), Some(server));
         assert!(lock(folder.path()).is_err());

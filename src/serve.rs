@@ -72,7 +72,13 @@ impl Server {
                 .await
         });
         let grace = Duration::from_millis(settings.server.shutdown_grace_ms);
-        Ok(Self { node, url, stop, serving, grace })
+        Ok(Self {
+            node,
+            url,
+            stop,
+            serving,
+            grace,
+        })
     }
 
     /// Base URL of the doors.
@@ -91,7 +97,6 @@ impl Server {
     /// What the last flush met.
     pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
-        self.node.end_streams();
         let abort = self.serving.abort_handle();
         if tokio::time::timeout(self.grace, self.serving).await.is_err() {
             abort.abort();

@@ -55,7 +55,10 @@ pub(crate) struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { url: "revgauge-data".to_owned(), options: StoreSettings::default() }
+        Self {
+            url: "revgauge-data".to_owned(),
+            options: StoreSettings::default(),
+        }
     }
 }
 
@@ -78,6 +81,8 @@ pub(crate) struct Server {
     pub(crate) listen: String,
     /// Threads of the runtime on which queries run, apart from the one that serves.
     pub(crate) query_threads: usize,
+    /// Kafka brokers named in the Arroyo program that `pipelines deploy --dry-run` prints.
+    pub(crate) arroyo_brokers: String,
     /// Positions of the score feed kept in its journal for readers, beyond what the lake needs.
     pub(crate) feed_positions_kept: u64,
     /// Longest wait for open requests at shutdown.
@@ -86,7 +91,13 @@ pub(crate) struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8780".to_owned(), query_threads: 2, feed_positions_kept: 200_000, shutdown_grace_ms: 5_000 }
+        Self {
+            listen: "127.0.0.1:8780".to_owned(),
+            query_threads: 2,
+            feed_positions_kept: 200_000,
+            arroyo_brokers: "localhost:9092".to_owned(),
+            shutdown_grace_ms: 5_000,
+        }
     }
 }
 
@@ -107,14 +118,23 @@ pub(crate) struct DefinitionFiles {
 pub(crate) fn load(file: Option<&Path>, store: Option<&str>) -> Result<Settings> {
     let mut settings = Settings::default();
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         settings = toml::from_str(&text).map_err(|error| {
-            let hint = suggestion(error.message()).map(|near| format!("did you mean '{near}'?\n")).unwrap_or_default();
-            anyhow!("{} is not a valid configuration; nothing was started\n{error}{hint}", path.display())
+            let hint = suggestion(error.message())
+                .map(|near| format!("did you mean '{near}'?\n"))
+                .unwrap_or_default();
+            anyhow!(
+                "{} is not a valid configuration; nothing was started\n{error}{hint}",
+                path.display()
+            )
         })?;
     }
-    let layered = Figment::from(Serialized::defaults(settings)).merge(Env::prefixed("REVGAUGE__").split("__"));
-    let mut settings: Settings = layered.extract().context("cannot use the environment's REVGAUGE__ settings")?;
+    let layered =
+        Figment::from(Serialized::defaults(settings)).merge(Env::prefixed("REVGAUGE__").split("__"));
+    let mut settings: Settings = layered
+        .extract()
+        .context("cannot use the environment's REVGAUGE__ settings")?;
     if let Some(url) = store {
         settings.store.url = url.to_owned();
     }
@@ -124,7 +144,9 @@ pub(crate) fn load(file: Option<&Path>, store: Option<&str>) -> Result<Settings>
 /// The known key nearest to the unknown one that serde names in "unknown field `x`, expected one of `a`, `b`".
 fn suggestion(message: &str) -> Option<String> {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (unknown, known) = quoted.split_first().filter(|_| message.starts_with("unknown field"))?;
+    let (unknown, known) = quoted
+        .split_first()
+        .filter(|_| message.starts_with("unknown field"))?;
     known
         .iter()
         .map(|name| (strsim::jaro_winkler(unknown, name), *name))
@@ -144,7 +166,10 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("file");
         writeln!(file, "[server]\nlisten = \"127.0.0.1:1\"\nquery_treads = 3").expect("written");
         let text = load(Some(file.path()), None).expect_err("refused").to_string();
-        assert!(text.contains("line 3") && text.contains("did you mean 'query_threads'?"), "{text}");
+        assert!(
+            text.contains("line 3") && text.contains("did you mean 'query_threads'?"),
+            "{text}"
+        );
     }
 
     #[test]

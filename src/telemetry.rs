@@ -16,7 +16,10 @@ pub(crate) struct TelemetrySettings {
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { log: "warn".to_owned(), json: false }
+        Self {
+            log: "warn".to_owned(),
+            json: false,
+        }
     }
 }
 
@@ -29,6 +32,10 @@ pub(crate) fn install(settings: &TelemetrySettings, least: Option<&str>) -> Resu
     let filter = EnvFilter::try_new(&text)?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(true);
-    let _ = if settings.json { registry.with(layer.json()).try_init() } else { registry.with(layer).try_init() };
+    let _ = if settings.json {
+        registry.with(layer.json()).try_init()
+    } else {
+        registry.with(layer).try_init()
+    };
     Ok(())
 }

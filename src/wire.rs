@@ -1,12 +1,13 @@
 //! Start-up, cut by room: each function makes one room's handle; `Node` holds them all and ends them in order.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use axum::Router;
 use futures::StreamExt;
 use object_store::{ObjectStore, path::Path};
+use rand::SeedableRng;
 use revgauge_connectors::{event_names::EventNames, http::Door};
 use revgauge_contract::{
     Clock, Position,
@@ -16,14 +17,15 @@ use revgauge_contract::{
     statistics::{StatisticsListener, StatisticsSource},
     time::SystemClock,
 };
-use revgauge_journal::{
-    DurableDedup, FeedJournal, Journal, JournalName, Pump, StoredDeadLetters,
-};
+use revgauge_journal::{DurableDedup, FeedJournal, Journal, JournalName, Pump, StoredDeadLetters};
 use revgauge_lake::Lake;
-use revgauge_models::{Definitions, LiveScorer, Memories, Scoring};
+use revgauge_models::{
+    Definitions,
+    live::LiveScorer,
+    service::{Memories, Scoring},
+};
 use revgauge_pipelines::{Runtime, Statistics};
 use revgauge_query_api::{Api, ApiParts, access::KeyStore};
-use rand::SeedableRng;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -37,7 +39,6 @@ pub(crate) struct Node {
     router: Router,
     operator_secret: String,
     rooms: Arc<Rooms>,
-    api: Arc<Api>,
     background: CancellationToken,
     readers: CancellationToken,
     tasks: TaskTracker,
@@ -48,7 +49,9 @@ pub(crate) struct Node {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("rooms", &self.rooms).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("rooms", &self.rooms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,7 +86,8 @@ pub(crate) fn definitions(settings: &Settings) -> Result<Definitions> {
 fn event_names(settings: &Settings) -> Result<Arc<EventNames>> {
     let mut names = EventNames::shipped();
     if let Some(path) = &settings.definitions.event_names {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         names = names.with_file(&path.display().to_string(), &text)?;
     }
     Ok(Arc::new(names))
@@ -139,9 +143,12 @@ impl Node {
             Arc::clone(&store),
             &settings.pipelines,
         )?);
-        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, &cuts, &store, &runtime).await?;
-        let delivered =
-            spawn_events_pump(&journal, &lake, &runtime, &live, &store, settings, &readers, &pumps).await?;
+        let (scoring, live) =
+            open_scoring(settings, &statistics, &feed, &clock, &cuts, &store, &runtime).await?;
+        let delivered = spawn_events_pump(
+            &journal, &lake, &runtime, &live, &store, settings, &readers, &pumps,
+        )
+        .await?;
         let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
         tasks.spawn(Arc::clone(&live).run(scoring_stopped));
         let stop = background.clone();
@@ -180,12 +187,11 @@ impl Node {
             .thread_name("query")
             .enable_all()
             .build()?;
-        let (api, router) = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
+        let router = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
         Ok(Self {
             router,
             operator_secret,
             rooms,
-            api,
             background,
             readers,
             tasks,
@@ -224,11 +230,6 @@ impl Node {
         let lag = self.rooms.live.lag();
         let waiting = lag.contacts + lag.accounts + lag.deals + lag.sweeping;
         *self.rooms.delivered.borrow() >= last && waiting == 0
-    }
-
-    /// Ends long answers (feeds), so that a shutdown need not wait for them.
-    pub(crate) fn end_streams(&self) {
-        self.api.end_streams();
     }
 
     /// Waits until everything acknowledged is scored, then writes what is buffered and lets go of the store.
@@ -270,7 +271,10 @@ async fn open_runtime(
     let behind_journal = runtime.position().next() < journal.first();
     let in_lake = lake.position(LakeTable::Events);
     if in_lake > Position::START && (runtime.position() == Position::START || behind_journal) {
-        tracing::info!(position = in_lake.0, "no usable state checkpoint: rebuilding the state from the lake");
+        tracing::info!(
+            position = in_lake.0,
+            "no usable state checkpoint: rebuilding the state from the lake"
+        );
         let cut = lake.cut(LakeTable::Events).await?;
         let rows = runtime.rebuild_from(cut).await?;
         tracing::info!(rows, "state rebuilt from the lake");
@@ -295,17 +299,28 @@ async fn open_scoring(
         settings.scoring.clone(),
     ));
     let sink: Arc<dyn FeedSink> = Arc::clone(feed) as _;
-    let live =
-        LiveScorer::new(Arc::clone(&scoring), sink, settings.live.clone(), Arc::clone(clock));
+    let live = LiveScorer::new(
+        Arc::clone(&scoring),
+        sink,
+        settings.live.clone(),
+        Arc::clone(clock),
+    );
     let past = Arc::new(doors::PastTiers::new(Arc::clone(cuts), Arc::clone(store)));
     let mut entries = past.all().await?;
-    scoring.set_memories(Memories { live: Some(Arc::clone(&live) as _), past: Some(Arc::clone(&past) as _) });
+    scoring.set_memories(Memories {
+        live: Some(Arc::clone(&live) as _),
+        past: Some(Arc::clone(&past) as _),
+    });
     let covers = feed.last_covers();
     while let Some(batch) = entries.next().await {
         live.restore(&batch?, covers);
     }
-    live.restore(&RecordBatch::new_empty(revgauge_contract::score::score_changes()), covers);
-    live.watch(&doors::tenants_with_data(runtime).await?, runtime.position()).await?;
+    live.restore(
+        &RecordBatch::new_empty(revgauge_contract::score::score_changes()),
+        covers,
+    );
+    live.watch(&doors::tenants_with_data(runtime).await?, runtime.position())
+        .await?;
     Ok((scoring, live))
 }
 
@@ -351,7 +366,11 @@ async fn spawn_events_pump(
 ) -> Result<tokio::sync::watch::Receiver<Position>> {
     let listener: Arc<dyn StatisticsListener> = Arc::clone(live) as _;
     let consumers = vec![lake.consumer(LakeTable::Events), runtime.consumer(Some(listener))];
-    let resume = consumers.iter().map(|reader| reader.resume_after()).min().unwrap_or_default();
+    let resume = consumers
+        .iter()
+        .map(|reader| reader.resume_after())
+        .min()
+        .unwrap_or_default();
     let dedup = DurableDedup::open(
         Arc::clone(store),
         Path::from("checkpoints/dedup"),
@@ -361,9 +380,18 @@ async fn spawn_events_pump(
     )
     .await?;
     let (lake, runtime) = (Arc::clone(lake), Arc::clone(runtime));
-    let settled = Arc::new(move || lake.position(LakeTable::Events).min(runtime.checkpoint_position()));
-    let pump =
-        Pump::new(Arc::clone(journal), consumers, Some(dedup), settled, settings.pump.clone(), random());
+    let settled = Arc::new(move || {
+        lake.position(LakeTable::Events)
+            .min(runtime.checkpoint_position())
+    });
+    let pump = Pump::new(
+        Arc::clone(journal),
+        consumers,
+        Some(dedup),
+        settled,
+        settings.pump.clone(),
+        random(),
+    );
     let delivered = pump.progress();
     let stop = stop.clone();
     pumps.spawn(async move {
@@ -379,7 +407,7 @@ fn open_doors(
     rooms: &Arc<Rooms>,
     cuts: &Arc<dyn CutReader>,
     query_runtime: &tokio::runtime::Handle,
-) -> Result<(Arc<Api>, Router)> {
+) -> Result<Router> {
     let intake: Arc<dyn EventIntake> = Arc::clone(&rooms.journal) as _;
     let door = Arc::new(Door::new(
         intake,
@@ -401,11 +429,5 @@ fn open_doors(
         query_runtime: query_runtime.clone(),
         metrics: doors::metrics()?,
     })?;
-    let router = revgauge_connectors::http::router(door).merge(revgauge_query_api::router(Arc::clone(&api)));
-    Ok((api, router))
-}
-
-/// The folder of a local store.
-pub(crate) fn data_folder(settings: &Settings) -> Option<PathBuf> {
-    settings.store.local_folder()
+    Ok(revgauge_connectors::http::router(door).merge(revgauge_query_api::router(api)))
 }

@@ -15,7 +15,10 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use arrow::array::{Array as _, RecordBatch, StringViewArray};
 use hashbrown::{HashMap, HashSet};
@@ -47,7 +50,7 @@ pub struct Touched {
 #[derive(Debug)]
 struct Slot {
     crm: Record,
-    enrichment: Record,
+    enrichment: Option<Box<Record>>,
     /// Contacts: the account node this key names, and from which kind of evidence.
     account: Node,
     evidence: Evidence,
@@ -62,7 +65,7 @@ impl Default for Slot {
     fn default() -> Self {
         Self {
             crm: Record::default(),
-            enrichment: Record::default(),
+            enrichment: None,
             account: NONE,
             evidence: Evidence::default(),
             hint_email: NONE,
@@ -81,6 +84,15 @@ enum Evidence {
     Domain,
     #[default]
     Nothing,
+}
+
+static NOTHING: LazyLock<Record> = LazyLock::new(Record::default);
+
+impl Slot {
+    /// What enrichment says; mostly nothing, and then it costs a pointer.
+    fn enrichment(&self) -> &Record {
+        self.enrichment.as_deref().unwrap_or(&NOTHING)
+    }
 }
 
 #[derive(Debug)]
@@ -169,7 +181,12 @@ impl Directory {
                 continue;
             };
             let name = self.names.intern(fields.value(*row));
-            self.take_field(objects.value(*row), ids.value(*row), (name, key, value), unsettled);
+            self.take_field(
+                objects.value(*row),
+                ids.value(*row),
+                (name, key, value),
+                unsettled,
+            );
         }
     }
 
@@ -184,7 +201,11 @@ impl Directory {
             "contact" | "person" => {
                 let node = self.contact_node(id);
                 let slot = &mut self.contact_slots[node as usize];
-                let record = if object == "contact" { &mut slot.crm } else { &mut slot.enrichment };
+                let record = if object == "contact" {
+                    &mut slot.crm
+                } else {
+                    slot.enrichment.get_or_insert_default()
+                };
                 if record.set(name, key, value) {
                     unsettled.contacts.insert(node);
                 }
@@ -192,7 +213,11 @@ impl Directory {
             "account" | "company" => {
                 let node = self.account_node(id);
                 let slot = &mut self.account_slots[node as usize];
-                let record = if object == "account" { &mut slot.crm } else { &mut slot.enrichment };
+                let record = if object == "account" {
+                    &mut slot.crm
+                } else {
+                    slot.enrichment.get_or_insert_default()
+                };
                 if record.set(name, key, value) {
                     unsettled.accounts.insert(node);
                 }

@@ -16,8 +16,8 @@ use revgauge_contract::{
     statistics::{Keys, Knowledge, StatisticsSource},
 };
 
-pub use directories::{Directories, DirectorySettings};
 pub(crate) use directories::rows_by_tenant;
+pub use directories::{Directories, DirectorySettings};
 
 use crate::{
     contact::ContactScores,
@@ -47,9 +47,15 @@ pub(crate) struct Gatherer<'a> {
 
 impl Gatherer<'_> {
     /// Facts of contacts, in the order of the ids asked for. `rhythm` reads the hour-of-week rows too.
-    pub(crate) async fn contacts(&self, which: Which<'_>, rhythm: bool) -> Result<Vec<ContactFacts>, Failure> {
+    pub(crate) async fn contacts(
+        &self,
+        which: Which<'_>,
+        rhythm: bool,
+    ) -> Result<Vec<ContactFacts>, Failure> {
         let grouped = self.group(EntityKind::Contact, which);
-        let activity = self.activity("contact_engagement", "contact_key", &grouped, which).await?;
+        let activity = self
+            .activity("contact_engagement", "contact_key", &grouped, which)
+            .await?;
         let rhythm = if rhythm {
             let rows = self.rows("contact_rhythm", &grouped, which).await?;
             rows::rhythm(&rows, &grouped)
@@ -69,7 +75,9 @@ impl Gatherer<'_> {
     /// Facts of accounts without their members, in the order of the ids asked for.
     pub(crate) async fn accounts(&self, which: Which<'_>) -> Result<Vec<AccountFacts>, Failure> {
         let grouped = self.group(EntityKind::Account, which);
-        let signals = self.activity("account_signals", "account_key", &grouped, which).await?;
+        let signals = self
+            .activity("account_signals", "account_key", &grouped, which)
+            .await?;
         let directory = self.directory.read();
         Ok(grouped
             .ids
@@ -124,7 +132,12 @@ impl Gatherer<'_> {
         Grouped { ids, entity_of_key }
     }
 
-    async fn rows(&self, pipeline: &str, grouped: &Grouped, which: Which<'_>) -> Result<Vec<RecordBatch>, Failure> {
+    async fn rows(
+        &self,
+        pipeline: &str,
+        grouped: &Grouped,
+        which: Which<'_>,
+    ) -> Result<Vec<RecordBatch>, Failure> {
         let keys: Vec<String>;
         let keys = match which {
             Which::All => Keys::All,
@@ -134,7 +147,9 @@ impl Gatherer<'_> {
                 Keys::These(&keys)
             }
         };
-        self.source.rows(pipeline, self.tenant_id, keys, self.knowledge).await
+        self.source
+            .rows(pipeline, self.tenant_id, keys, self.knowledge)
+            .await
     }
 
     async fn activity(

@@ -17,11 +17,7 @@ mod sweep;
 mod tests;
 mod timers;
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -106,7 +102,9 @@ pub struct LiveScorer {
 
 impl std::fmt::Debug for LiveScorer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LiveScorer").field("lag", &self.lag()).finish_non_exhaustive()
+        f.debug_struct("LiveScorer")
+            .field("lag", &self.lag())
+            .finish_non_exhaustive()
     }
 }
 
@@ -155,13 +153,24 @@ impl LiveScorer {
     /// What loading a directory met.
     pub async fn watch(&self, tenants: &[Arc<str>], state_position: Position) -> Result<(), Failure> {
         for tenant in tenants {
-            self.scoring.directories.get(&*self.scoring.source, tenant, Knowledge::Now).await?;
+            self.scoring
+                .directories
+                .get(&*self.scoring.source, tenant, Knowledge::Now)
+                .await?;
             let missed = {
                 let mut state = self.state.lock();
                 state.applied = state.applied.max(state_position);
                 state_position > state.resume_after
             };
-            self.sweep(tenant, if missed { Sweep::ALL_CHANGES } else { Sweep::TIERS_ONLY }, Cause::Event);
+            self.sweep(
+                tenant,
+                if missed {
+                    Sweep::ALL_CHANGES
+                } else {
+                    Sweep::TIERS_ONLY
+                },
+                Cause::Event,
+            );
             if self.memory.read().cuts(tenant).is_some() {
                 self.recut_after_interval(tenant);
             }
@@ -173,7 +182,8 @@ impl LiveScorer {
     /// Puts a definition set in force from now on and rescores with it: those of the tenant, or with `None` of all
     /// tenants. Changes say `definition` as their cause.
     pub fn set_definitions(&self, tenant_id: Option<&str>, definitions: Arc<Definitions>) {
-        self.scoring.set_definitions(tenant_id, self.clock.now(), definitions);
+        self.scoring
+            .set_definitions(tenant_id, self.clock.now(), definitions);
         let tenants = match tenant_id {
             Some(tenant) => vec![Arc::from(tenant)],
             None => self.scoring.directories.tenants(),
@@ -202,18 +212,17 @@ impl LiveScorer {
     /// Scores until told to stop. What is in the queues then is not lost: the feed does not cover it, so it is heard
     /// again after the restart.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
-        while !*shutdown.borrow() {
+        let idle = Duration::from_millis(self.settings.poll_ms.max(1));
+        loop {
+            // A turn is dropped only to stop for good: what it had taken from the queues is heard again then.
             let worked = tokio::select! {
                 worked = self.turn() => worked,
-                changed = shutdown.changed() => {
-                    if changed.is_err() { return } else { continue }
-                }
+                _ = shutdown.wait_for(|stop| *stop) => return,
             };
             if !worked {
-                let idle = Duration::from_millis(self.settings.poll_ms.max(1));
                 tokio::select! {
                     _ = timeout(idle, self.wake.notified()) => {}
-                    changed = shutdown.changed() => if changed.is_err() { return },
+                    _ = shutdown.wait_for(|stop| *stop) => return,
                 }
             }
         }
@@ -286,7 +295,9 @@ impl LiveScorer {
         let mut state = self.state.lock();
         state.sweeps.retain(|sweep| !sweep.is_of(tenant, mode, cause));
         for kind in [EntityKind::Account, EntityKind::Contact, EntityKind::Deal] {
-            state.sweeps.push(Sweep::new(tenant, kind, directory.ids(kind), mode, cause));
+            state
+                .sweeps
+                .push(Sweep::new(tenant, kind, directory.ids(kind), mode, cause));
         }
     }
 
@@ -347,7 +358,9 @@ impl LiveScorer {
                     (EntityKind::Deal, touched.deals),
                 ];
                 for (kind, ids) in kinds {
-                    heard.queued.extend(ids.into_iter().map(|id| (kind, Arc::clone(&tenant), id)));
+                    heard
+                        .queued
+                        .extend(ids.into_iter().map(|id| (kind, Arc::clone(&tenant), id)));
                 }
                 if touched.stages {
                     heard.restaged.insert(tenant);

@@ -12,12 +12,14 @@ use arrow::{
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use revgauge_contract::{
-    Timestamp,
+    Position, Timestamp,
     crm::{self, order_key},
     error::Failure,
     event::{Direction, Event, EventDraft, Reception, Trust},
     event_type::EventKind,
+    feed::FeedSink,
     schema::{batch_of, text_column, time_column},
+    score::ScoreChange,
     statistics::{Changed, EntityColumn, Keys, Knowledge, StatisticsSource},
     time::DAY_US,
 };
@@ -93,7 +95,10 @@ pub(crate) fn crm_state(rows: &[(&str, &str, &str, i64, Option<&str>)]) -> Recor
         table.text("object_id", Some(id));
         table.text("field", Some(field));
         table.integer("n", 1);
-        table.text("latest", Some(&value.map_or(format!("{key}-"), |value| format!("{key}={value}"))));
+        table.text(
+            "latest",
+            Some(&value.map_or(format!("{key}-"), |value| format!("{key}={value}"))),
+        );
         table.time("known_at", Timestamp(*version));
     }
     table.finish()
@@ -185,7 +190,10 @@ impl Sums {
         self.value_max = self.value_max.max_with(event.value);
         self.account = self.account.take().max(event.account_key().map(str::to_owned));
         self.email = self.email.take().max(event.email.clone());
-        self.first = Some(self.first.map_or(event.event_time, |first| first.min(event.event_time)));
+        self.first = Some(
+            self.first
+                .map_or(event.event_time, |first| first.min(event.event_time)),
+        );
         self.last = self.last.max(Some(event.event_time));
     }
 
@@ -260,7 +268,9 @@ impl Layer1 {
                 .collect();
             let keys: Vec<String> = keys.into_iter().collect();
             let rows = self.select(pipeline, Keys::These(&keys), Knowledge::Now);
-            rows.into_iter().map(move |rows| Changed { pipeline, rows }).collect::<Vec<_>>()
+            rows.into_iter()
+                .map(move |rows| Changed { pipeline, rows })
+                .collect::<Vec<_>>()
         };
         PIPELINES.into_iter().flat_map(changed).collect()
     }
@@ -281,7 +291,9 @@ impl Layer1 {
         batches
             .into_iter()
             .map(|batch| {
-                let kept: Vec<bool> = texts(&batch, key_column(pipeline)).map(|key| keys.contains(&key)).collect();
+                let kept: Vec<bool> = texts(&batch, key_column(pipeline))
+                    .map(|key| keys.contains(&key))
+                    .collect();
                 arrow::compute::filter_record_batch(&batch, &kept.into()).expect("same length")
             })
             .filter(|batch| batch.num_rows() > 0)
@@ -313,7 +325,11 @@ fn compute(pipeline: &str, events: &[Event]) -> Vec<RecordBatch> {
         "crm_state" => states(events),
         _ => history(events),
     };
-    if table.names.is_empty() { Vec::new() } else { vec![table.finish()] }
+    if table.names.is_empty() {
+        Vec::new()
+    } else {
+        vec![table.finish()]
+    }
 }
 
 fn scored(event: &&Event) -> bool {
@@ -361,7 +377,12 @@ fn rhythm(events: &[Event]) -> Table {
             let hours = event.event_time.micros().div_euclid(3_600_000_000);
             // 1970-01-01 was a Thursday.
             let hour_of_week = (hours + 72).rem_euclid(168);
-            let group = (key.to_owned(), event.event_type.clone(), event.machine_class.as_str(), hour_of_week);
+            let group = (
+                key.to_owned(),
+                event.event_type.clone(),
+                event.machine_class.as_str(),
+                hour_of_week,
+            );
             *groups.entry(group).or_default() += 1;
         }
     }
@@ -496,4 +517,46 @@ impl StatisticsSource for Layer1 {
         events.truncate(limit);
         Ok(vec![batch_of(&events)])
     }
+}
+
+/// A feed that keeps what it is given.
+#[derive(Default)]
+pub(crate) struct Feed {
+    pub(crate) changes: RwLock<Vec<ScoreChange>>,
+    pub(crate) covers: RwLock<Position>,
+}
+
+#[async_trait]
+impl FeedSink for Feed {
+    async fn append(&self, changes: Vec<ScoreChange>, covers: Position) -> Result<Position, Failure> {
+        self.changes.write().extend(changes);
+        let mut held = self.covers.write();
+        assert!(covers >= *held, "covers never falls");
+        *held = covers;
+        Ok(covers)
+    }
+}
+
+/// Changes as the stored feed holds them.
+pub(crate) fn feed_batch(changes: &[ScoreChange]) -> RecordBatch {
+    let mut table = Table::default();
+    for (row, change) in changes.iter().enumerate() {
+        table.text("tenant_id", Some(&change.tenant_id));
+        table.integer("position", 1);
+        table.integer("row", row as i64);
+        table.text("entity_kind", Some(change.entity_kind.as_str()));
+        table.text("entity_id", Some(&change.entity_id));
+        table.text("score", Some(&change.score));
+        table.float("old_value", change.old_value);
+        table.float("new_value", change.new_value);
+        table.text("old_tier", change.old_tier.as_deref());
+        table.text("new_tier", change.new_tier.as_deref());
+        table.text("reason", Some(&change.reason));
+        table.text("cause", Some(change.cause.as_str()));
+        table.time("as_of", change.as_of);
+        table.text("definition", Some(&change.definition));
+        table.text("fingerprint", Some(&change.fingerprint));
+        table.text("detail", Some(&change.detail));
+    }
+    table.finish()
 }

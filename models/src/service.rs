@@ -24,8 +24,8 @@ use revgauge_contract::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use memory::{Memories, TenantCuts, TierLog, TierMemory};
 pub(crate) use memory::log_entries;
+pub use memory::{Memories, TenantCuts, TierLog, TierMemory};
 pub(crate) use view::{ContactView, Tiers, View, account_scores, contact_scores};
 
 use crate::{
@@ -70,7 +70,9 @@ pub struct Scoring {
 
 impl std::fmt::Debug for Scoring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scoring").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Scoring")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,9 +121,11 @@ impl Scoring {
         let sets = self.definitions.read();
         let in_force = |sets: &Sets| match knowledge {
             Knowledge::Now => sets.last().map(|(_, set)| Arc::clone(set)),
-            Knowledge::At(at) => {
-                sets.iter().rev().find(|(since, _)| *since <= at).map(|(_, set)| Arc::clone(set))
-            }
+            Knowledge::At(at) => sets
+                .iter()
+                .rev()
+                .find(|(since, _)| *since <= at)
+                .map(|(_, set)| Arc::clone(set)),
         };
         let own = sets.get(&Some(Arc::from(tenant_id))).and_then(in_force);
         own.or_else(|| sets.get(&None).and_then(in_force))
@@ -148,7 +152,11 @@ impl Scoring {
 
     /// What was known at an instant; the live state when it is not yet past, which saves a replay.
     fn knowledge_at(&self, at: Timestamp) -> Knowledge {
-        if at >= self.clock.now() { Knowledge::Now } else { Knowledge::At(at) }
+        if at >= self.clock.now() {
+            Knowledge::Now
+        } else {
+            Knowledge::At(at)
+        }
     }
 }
 
@@ -157,7 +165,10 @@ pub(crate) fn not_found(kind: EntityKind, id: &str) -> Failure {
     let clipped: String = id.chars().take(64).collect();
     Failure::new(
         ErrorKind::NotFound,
-        format!("nothing is known of {} '{clipped}' (as of the instant asked for)", kind.as_str()),
+        format!(
+            "nothing is known of {} '{clipped}' (as of the instant asked for)",
+            kind.as_str()
+        ),
     )
 }
 
@@ -186,7 +197,8 @@ impl ScoreService for Scoring {
     ) -> Result<EntityScores, Failure> {
         let view = self.view(tenant_id, knowledge).await?;
         let id = view.resolve(entity_kind, entity_id)?;
-        view.explained(entity_kind, &id, at, self.settings.explain_events).await
+        view.explained(entity_kind, &id, at, self.settings.explain_events)
+            .await
     }
 
     async fn explain_change(
@@ -198,7 +210,8 @@ impl ScoreService for Scoring {
         to: Timestamp,
     ) -> Result<Vec<ChangeExplanation>, Failure> {
         if from > to {
-            let message = format!("cannot explain a change from {from} to {to}: give the earlier instant first");
+            let message =
+                format!("cannot explain a change from {from} to {to}: give the earlier instant first");
             return Err(Failure::new(ErrorKind::User, message));
         }
         let before = self.view(tenant_id, Knowledge::At(from)).await?;
@@ -252,9 +265,7 @@ impl ScoreService for Scoring {
             "medium" => 1,
             _ => 2,
         };
-        alerts.sort_by(|a, b| {
-            (rank(a), &a.entity_id, &a.rule).cmp(&(rank(b), &b.entity_id, &b.rule))
-        });
+        alerts.sort_by(|a, b| (rank(a), &a.entity_id, &a.rule).cmp(&(rank(b), &b.entity_id, &b.rule)));
         Ok(alerts)
     }
 

@@ -3,6 +3,7 @@
 mod key_record;
 mod key_store;
 mod leak_proof;
+mod operator;
 mod scram;
 mod secret;
 mod tenant_exec;

@@ -44,19 +44,39 @@ pub(crate) async fn run(context: &Context, command: BenchCommand) -> Result<()> 
 }
 
 async fn client_of(server: &Server) -> Result<Client> {
-    let operator = Client::network(server.url(), operator_key(server.node().operator_secret(), TENANT))?;
-    let made = operator.post("/v1/keys", &json!({"role": "admin", "name": "bench"})).await?;
-    Client::network(server.url(), made.get("secret").and_then(|s| s.as_str()).unwrap_or_default().to_owned())
+    let operator = Client::network(
+        server.url(),
+        operator_key(server.node().operator_secret(), TENANT),
+    )?;
+    let made = operator
+        .post("/v1/keys", &json!({"role": "admin", "name": "bench"}))
+        .await?;
+    Client::network(
+        server.url(),
+        made.get("secret")
+            .and_then(|s| s.as_str())
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 /// NDJSON bodies of generated events, made before anything is timed.
 fn bodies(events: u64, days: u32) -> Result<Vec<(Bytes, u64)>> {
-    let config = GeneratorConfig { days, ..GeneratorConfig::default() }.sized_for(events).ending_before(SystemClock.now());
+    let config = GeneratorConfig {
+        days,
+        ..GeneratorConfig::default()
+    }
+    .sized_for(events)
+    .ending_before(SystemClock.now());
     let mut organisation = Organisation::new(config)?;
     let now = SystemClock.now();
     let (mut bodies, mut body, mut rows, mut total) = (Vec::new(), Vec::new(), 0_u64, 0_u64);
     while total < events {
-        for draft in organisation.draw_day().into_iter().filter(|draft| draft.event_time.is_some_and(|at| at <= now)) {
+        for draft in organisation
+            .draw_day()
+            .into_iter()
+            .filter(|draft| draft.event_time.is_some_and(|at| at <= now))
+        {
             write_ndjson(&mut body, &draft)?;
             rows += 1;
             if rows as usize == BATCH_EVENTS {
@@ -80,12 +100,14 @@ async fn ingest(context: &Context, events: u64, connections: usize) -> Result<()
     let client = Arc::new(client_of(&server).await?);
     let queue = Arc::new(parking_lot::Mutex::new(bodies));
     let started = Instant::now();
-    let mut workers = tokio::task::JoinSet::new();
+    let mut workers = tokio::task::JoinSet::<Result<()>>::new();
     for _ in 0..connections {
         let (client, queue) = (Arc::clone(&client), Arc::clone(&queue));
         workers.spawn(async move {
             loop {
-                let Some((body, _)) = queue.lock().pop() else { return Ok(()) };
+                let Some((body, _)) = queue.lock().pop() else {
+                    return Ok(());
+                };
                 post(&client, body).await?;
             }
         });
@@ -98,21 +120,42 @@ async fn ingest(context: &Context, events: u64, connections: usize) -> Result<()
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let settled = started.elapsed().as_secs_f64();
-    println!("{} events, {:.0} bytes each, {connections} connections", output::count(sent), bytes as f64 / sent as f64);
-    println!("acknowledged (durable)  {:.2} s  {:.0} events/s", acknowledged, sent as f64 / acknowledged);
-    println!("scored and in the feed  {:.2} s  {:.0} events/s", settled, sent as f64 / settled);
+    println!(
+        "{} events, {:.0} bytes each, {connections} connections",
+        output::count(sent),
+        bytes as f64 / sent as f64
+    );
+    println!(
+        "acknowledged (durable)  {:.2} s  {:.0} events/s",
+        acknowledged,
+        sent as f64 / acknowledged
+    );
+    println!(
+        "scored and in the feed  {:.2} s  {:.0} events/s",
+        settled,
+        sent as f64 / settled
+    );
     println!("resident memory         {} MiB", resident_mib()?);
     server.stop().await
 }
 
 async fn post(client: &Client, body: Bytes) -> Result<()> {
     loop {
-        let answer =
-            client.send("POST", "/v1/events?verbose=false", "application/x-ndjson", body.clone()).await?;
+        let answer = client
+            .send(
+                "POST",
+                "/v1/events?verbose=false",
+                "application/x-ndjson",
+                body.clone(),
+            )
+            .await?;
         match answer.status {
             200 => return Ok(()),
             429 | 503 => tokio::time::sleep(Duration::from_millis(20)).await,
-            status => bail!("the door answered {status}: {}", String::from_utf8_lossy(&answer.body)),
+            status => bail!(
+                "the door answered {status}: {}",
+                String::from_utf8_lossy(&answer.body)
+            ),
         }
     }
 }
@@ -154,7 +197,12 @@ async fn probe(client: &Client, until: Instant) -> Result<Vec<f64>> {
         post(client, Bytes::from(serde_json::to_vec(&body)?)).await?;
         let acknowledged = Instant::now();
         let path = format!("/v1/contacts/{}/scores", encode(&address));
-        while client.send("GET", &path, "application/json", Bytes::new()).await?.status != 200 {
+        while client
+            .send("GET", &path, "application/json", Bytes::new())
+            .await?
+            .status
+            != 200
+        {
             if acknowledged.elapsed() > Duration::from_secs(30) {
                 bail!("no score of {address} within 30 s");
             }
@@ -172,7 +220,9 @@ async fn look_up(client: Arc<Client>, until: Instant) -> Result<Vec<f64>> {
         let id = format!("con-{}-0", times.len() % 500);
         let started = Instant::now();
         let path = format!("/v1/contacts/{id}/scores");
-        client.send("GET", &path, "application/json", Bytes::new()).await?;
+        client
+            .send("GET", &path, "application/json", Bytes::new())
+            .await?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -181,9 +231,13 @@ async fn look_up(client: Arc<Client>, until: Instant) -> Result<Vec<f64>> {
 
 fn print_percentiles(what: &str, mut times: Vec<f64>) {
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)));
+    let at =
+        |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)));
     let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| at(share).copied().unwrap_or_default());
-    println!("{what}: p50 {p50:.1} ms  p99 {p99:.1} ms  max {max:.1} ms  ({} samples)", times.len());
+    println!(
+        "{what}: p50 {p50:.1} ms  p99 {p99:.1} ms  max {max:.1} ms  ({} samples)",
+        times.len()
+    );
 }
 
 async fn restart(context: &Context, folder: &Path, events: u64, contacts: u64) -> Result<()> {
@@ -192,34 +246,61 @@ async fn restart(context: &Context, folder: &Path, events: u64, contacts: u64) -
     let started = Instant::now();
     super::import::run(
         context.clone(),
-        ImportArgs { paths: vec![file.display().to_string()], mapping: "events".to_owned(), dry_run: false, show: 0 },
+        ImportArgs {
+            paths: vec![file.display().to_string()],
+            mapping: "events".to_owned(),
+            dry_run: false,
+            show: 0,
+        },
     )
     .await?;
     let seconds = started.elapsed().as_secs_f64();
-    println!("import of Parquet       {seconds:.2} s  {:.0} events/s, scored and flushed", rows as f64 / seconds);
+    println!(
+        "import of Parquet       {seconds:.2} s  {:.0} events/s, scored and flushed",
+        rows as f64 / seconds
+    );
     let ready = time_start(context).await?;
-    println!("restart, checkpoint     {ready:.2} s to ready; resident {} MiB", resident_mib()?);
+    println!(
+        "restart, checkpoint     {ready:.2} s to ready; resident {} MiB",
+        resident_mib()?
+    );
     let checkpoints = folder.join("store/checkpoints");
-    std::fs::remove_dir_all(&checkpoints).with_context(|| format!("cannot remove {}", checkpoints.display()))?;
+    std::fs::remove_dir_all(&checkpoints)
+        .with_context(|| format!("cannot remove {}", checkpoints.display()))?;
     let ready = time_start(context).await?;
-    println!("restart, no checkpoint  {ready:.2} s to ready; resident {} MiB", resident_mib()?);
+    println!(
+        "restart, no checkpoint  {ready:.2} s to ready; resident {} MiB",
+        resident_mib()?
+    );
     Ok(())
 }
 
 fn write_parquet(file: &Path, events: u64, contacts: u64) -> Result<u64> {
     let per_contact = events as f64 / contacts.max(1) as f64;
     let days = (per_contact / 0.21).ceil().clamp(1.0, 3000.0) as u32;
-    let config = GeneratorConfig { days, ..GeneratorConfig::default() }.sized_for(events).ending_before(SystemClock.now());
+    let config = GeneratorConfig {
+        days,
+        ..GeneratorConfig::default()
+    }
+    .sized_for(events)
+    .ending_before(SystemClock.now());
     let now = SystemClock.now();
     let mut organisation = Organisation::new(config)?;
     let mut out = ParquetOutput::new(std::fs::File::create(file)?, TENANT, now.plus_micros(DAY_US))?;
     while let Some(day) = organisation.next_day() {
-        for draft in day.into_iter().filter(|draft| draft.event_time.is_some_and(|at| at <= now)) {
+        for draft in day
+            .into_iter()
+            .filter(|draft| draft.event_time.is_some_and(|at| at <= now))
+        {
             out.write(draft)?;
         }
     }
     let rows = out.finish()?;
-    println!("{} events of {} contacts over {days} days", output::count(rows), output::count(organisation.contacts() as u64));
+    println!(
+        "{} events of {} contacts over {days} days",
+        output::count(rows),
+        output::count(organisation.contacts() as u64)
+    );
     Ok(rows)
 }
 
@@ -237,7 +318,14 @@ async fn time_start(context: &Context) -> Result<f64> {
 /// Resident memory of this process, from the kernel.
 fn resident_mib() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("cannot read this process's memory")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    let kib: u64 = line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
+    let kib: u64 = line
+        .split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default();
     Ok(kib / 1024)
 }

@@ -44,7 +44,10 @@ impl Client {
     pub(crate) async fn connect(context: &Context) -> Result<Self> {
         let common = &context.common;
         if let Some(base) = &common.server {
-            let key = common.key.clone().ok_or_else(|| anyhow!("--server needs a key: give --key or REVGAUGE_KEY"))?;
+            let key = common
+                .key
+                .clone()
+                .ok_or_else(|| anyhow!("--server needs a key: give --key or REVGAUGE_KEY"))?;
             return Self::network(base, key);
         }
         if let Some(folder) = context.settings.store.local_folder()
@@ -54,7 +57,13 @@ impl Client {
         }
         let node = Node::open(&context.settings).await?;
         let key = operator_key(node.operator_secret(), &common.tenant);
-        Ok(Self { key, place: Place::InProcess { router: node.router(), node: Box::new(node) } })
+        Ok(Self {
+            key,
+            place: Place::InProcess {
+                router: node.router(),
+                node: Box::new(node),
+            },
+        })
     }
 
     /// A client of a server on the network.
@@ -63,7 +72,13 @@ impl Client {
     /// The HTTP client cannot be built.
     pub(crate) fn network(base: &str, key: String) -> Result<Self> {
         let http = reqwest::Client::builder().pool_max_idle_per_host(64).build()?;
-        Ok(Self { key, place: Place::Network { http, base: base.trim_end_matches('/').to_owned() } })
+        Ok(Self {
+            key,
+            place: Place::Network {
+                http,
+                base: base.trim_end_matches('/').to_owned(),
+            },
+        })
     }
 
     /// Where the answers come from, for people.
@@ -86,7 +101,13 @@ impl Client {
     ///
     /// # Errors
     /// The server cannot be reached or its answer not read; statuses are not errors here.
-    pub(crate) async fn send(&self, method: &str, path: &str, content_type: &str, body: Bytes) -> Result<Answer> {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Answer> {
         match &self.place {
             Place::Network { http, base } => {
                 let request = http
@@ -94,8 +115,14 @@ impl Client {
                     .bearer_auth(&self.key)
                     .header(header::CONTENT_TYPE, content_type)
                     .body(body);
-                let answer = request.send().await.with_context(|| format!("cannot reach {base}"))?;
-                Ok(Answer { status: answer.status().as_u16(), body: answer.bytes().await? })
+                let answer = request
+                    .send()
+                    .await
+                    .with_context(|| format!("cannot reach {base}"))?;
+                Ok(Answer {
+                    status: answer.status().as_u16(),
+                    body: answer.bytes().await?,
+                })
             }
             Place::InProcess { router, .. } => {
                 let request = Request::builder()
@@ -106,7 +133,10 @@ impl Client {
                     .body(Body::from(body))?;
                 let answer = router.clone().oneshot(request).await?;
                 let status = answer.status().as_u16();
-                Ok(Answer { status, body: to_bytes(answer.into_body(), MAX_ANSWER_BYTES).await? })
+                Ok(Answer {
+                    status,
+                    body: to_bytes(answer.into_body(), MAX_ANSWER_BYTES).await?,
+                })
             }
         }
     }
@@ -116,7 +146,9 @@ impl Client {
     /// # Errors
     /// What the server refused, in its own words.
     pub(crate) async fn get(&self, path: &str) -> Result<Value> {
-        self.send("GET", path, "application/json", Bytes::new()).await?.json()
+        self.send("GET", path, "application/json", Bytes::new())
+            .await?
+            .json()
     }
 
     /// POST of JSON for a JSON answer.
@@ -124,7 +156,14 @@ impl Client {
     /// # Errors
     /// What the server refused, in its own words.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        self.send("POST", path, "application/json", Bytes::from(serde_json::to_vec(body)?)).await?.json()
+        self.send(
+            "POST",
+            path,
+            "application/json",
+            Bytes::from(serde_json::to_vec(body)?),
+        )
+        .await?
+        .json()
     }
 
     /// Rows of an SQL query.
@@ -132,7 +171,9 @@ impl Client {
     /// # Errors
     /// What the server refused, in its own words.
     pub(crate) async fn sql(&self, sql: &str) -> Result<Vec<Value>> {
-        let answer = self.post("/v1/sql", &serde_json::json!({"sql": sql, "format": "json"})).await?;
+        let answer = self
+            .post("/v1/sql", &serde_json::json!({"sql": sql, "format": "json"}))
+            .await?;
         match answer.get("rows") {
             Some(Value::Array(rows)) => Ok(rows.clone()),
             _ => bail!("the server's answer to the query has no rows"),
@@ -169,15 +210,29 @@ impl Answer {
     /// What a refusal says, for people.
     pub(crate) fn refusal(&self) -> String {
         let problem: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        let text = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let detail = [text("detail"), text("message"), text("title")].into_iter().find(|t| !t.is_empty());
+        let text = |name: &str| {
+            problem
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let detail = [text("detail"), text("message"), text("title")]
+            .into_iter()
+            .find(|t| !t.is_empty());
         let hint = text("hint");
         let detail = detail.unwrap_or_else(|| format!("the server answered {}", self.status));
-        if hint.is_empty() { detail } else { format!("{detail} ({hint})") }
+        if hint.is_empty() {
+            detail
+        } else {
+            format!("{detail} ({hint})")
+        }
     }
 }
 
 /// A text as part of a URL's path or query.
 pub(crate) fn encode(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+    url::form_urlencoded::byte_serialize(text.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }

@@ -17,10 +17,12 @@ async fn act(context: &Context, client: &Client, command: DeadLettersCommand) ->
     let answer = match command {
         DeadLettersCommand::List { limit } => client.get(&format!("/v1/dead-letters?limit={limit}")).await?,
         DeadLettersCommand::Replay { limit } => {
-            client.post("/v1/dead-letters/replay", &json!({"limit": limit})).await?
+            client
+                .post("/v1/dead-letters/replay", &json!({"limit": limit}))
+                .await?
         }
     };
-    let letters = answer.get("dead_letters").and_then(Value::as_array);
+    let letters = answer.get("items").and_then(Value::as_array);
     match letters {
         Some(letters) if !context.common.json => {
             let rows: Vec<Value> = letters.iter().map(row).collect();
@@ -33,7 +35,13 @@ async fn act(context: &Context, client: &Client, command: DeadLettersCommand) ->
 
 fn row(letter: &Value) -> Value {
     let refusal = letter.get("refusal").cloned().unwrap_or_default();
-    let body: String = letter.get("body").and_then(Value::as_str).unwrap_or_default().chars().take(80).collect();
+    let body: String = letter
+        .get("body")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .chars()
+        .take(80)
+        .collect();
     json!({
         "refused_at": letter.get("refused_at"), "source": letter.get("source"),
         "code": refusal.get("code"), "message": refusal.get("message"), "body": body,

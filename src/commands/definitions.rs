@@ -12,9 +12,9 @@ pub(crate) fn run(context: &Context, command: DefinitionsCommand) -> Result<()> 
         DefinitionsCommand::List => {
             let definitions = crate::wire::definitions(&context.settings)?;
             let rows: Vec<Value> = definitions
-                .versions()
+                .summaries()
                 .into_iter()
-                .map(|(name, version, fingerprint)| json!({"name": name, "version": version, "fingerprint": fingerprint}))
+                .map(|one| json!({"name": one.name, "version": one.version, "id": one.id, "shipped": one.shipped}))
                 .collect();
             if context.common.json {
                 println!("{:#}", Value::Array(rows));

@@ -46,14 +46,28 @@ fn tempfile_folder() -> Result<std::path::PathBuf> {
 }
 
 async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
-    let operator = Client::network(server.url(), operator_key(server.node().operator_secret(), TENANT))?;
-    let made = operator.post("/v1/keys", &json!({"role": "admin", "name": "demo"})).await?;
-    let secret = made.get("secret").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let operator = Client::network(
+        server.url(),
+        operator_key(server.node().operator_secret(), TENANT),
+    )?;
+    let made = operator
+        .post("/v1/keys", &json!({"role": "admin", "name": "demo"}))
+        .await?;
+    let secret = made
+        .get("secret")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let client = Client::network(server.url(), secret.clone())?;
     println!("Revgauge demo: server on {}  key {secret}", server.url());
 
-    let config = GeneratorConfig { accounts: args.accounts, days: args.days, reps: 6, ..GeneratorConfig::default() }
-        .ending_before(SystemClock.now());
+    let config = GeneratorConfig {
+        accounts: args.accounts,
+        days: args.days,
+        reps: 6,
+        ..GeneratorConfig::default()
+    }
+    .ending_before(SystemClock.now());
     let mut organisation = Organisation::new(config)?;
     let started = Instant::now();
     let sent = send_history(&client, &mut organisation).await?;
@@ -74,8 +88,14 @@ async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
     if args.once {
         return Ok(());
     }
-    println!("\nLive events flow at {} a second; Ctrl-C ends the demo. Try in another terminal:", args.rate);
-    println!("  revgauge --server {} --key {secret} query \"SELECT * FROM scores LIMIT 5\"", server.url());
+    println!(
+        "\nLive events flow at {} a second; Ctrl-C ends the demo. Try in another terminal:",
+        args.rate
+    );
+    println!(
+        "  revgauge --server {} --key {secret} query \"SELECT * FROM scores LIMIT 5\"",
+        server.url()
+    );
     let mut tick = tokio::time::interval(LiveStream::TICK);
     loop {
         tokio::select! {
@@ -91,7 +111,10 @@ async fn send_history(client: &Client, organisation: &mut Organisation) -> Resul
     let now = SystemClock.now();
     while let Some(day) = organisation.next_day() {
         // What was planned past now has not happened yet.
-        waiting.extend(day.into_iter().filter(|draft| draft.event_time.is_some_and(|at| at <= now)));
+        waiting.extend(
+            day.into_iter()
+                .filter(|draft| draft.event_time.is_some_and(|at| at <= now)),
+        );
         while waiting.len() >= BATCH_EVENTS {
             let batch: Vec<EventDraft> = waiting.drain(..BATCH_EVENTS).collect();
             sent += post(client, "/v1/events?verbose=false&history=true", &batch).await?;
@@ -111,9 +134,14 @@ async fn post(client: &Client, path: &str, batch: &[EventDraft]) -> Result<u64> 
     if batch.is_empty() {
         return Ok(0);
     }
-    let answer = client.send("POST", path, "application/x-ndjson", Bytes::from(body)).await?;
+    let answer = client
+        .send("POST", path, "application/x-ndjson", Bytes::from(body))
+        .await?;
     if answer.status != 200 {
-        bail!("the door refused simulated events: {}", String::from_utf8_lossy(&answer.body));
+        bail!(
+            "the door refused simulated events: {}",
+            String::from_utf8_lossy(&answer.body)
+        );
     }
     Ok(batch.len() as u64)
 }
@@ -121,9 +149,14 @@ async fn post(client: &Client, path: &str, batch: &[EventDraft]) -> Result<u64> 
 async fn send_live(client: &Client, live: &mut LiveStream) -> Result<()> {
     let (body, count) = live.batch(SystemClock.now())?;
     if count > 0 {
-        let answer = client.send("POST", "/v1/events?verbose=false", "application/x-ndjson", body).await?;
+        let answer = client
+            .send("POST", "/v1/events?verbose=false", "application/x-ndjson", body)
+            .await?;
         if answer.status != 200 {
-            bail!("the door refused live events: {}", String::from_utf8_lossy(&answer.body));
+            bail!(
+                "the door refused live events: {}",
+                String::from_utf8_lossy(&answer.body)
+            );
         }
     }
     Ok(())
@@ -133,7 +166,10 @@ async fn settle(server: &Server) -> Result<()> {
     let started = Instant::now();
     while !server.node().settled() {
         if started.elapsed() > SETTLE {
-            bail!("scores did not catch up with the events within {} s", SETTLE.as_secs());
+            bail!(
+                "scores did not catch up with the events within {} s",
+                SETTLE.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -142,7 +178,10 @@ async fn settle(server: &Server) -> Result<()> {
 
 /// What is shown, each with the SQL that gives it.
 const STORY: &[(&str, &str)] = &[
-    ("Events in", "SELECT kind, count(*) AS events FROM events GROUP BY kind ORDER BY kind"),
+    (
+        "Events in",
+        "SELECT kind, count(*) AS events FROM events GROUP BY kind ORDER BY kind",
+    ),
     (
         "How fresh",
         "SELECT source, max(event_time) AS newest_event, max(ingested_at) AS last_received, count(*) AS events \
@@ -182,7 +221,10 @@ async fn tell_advice(client: &Client) -> Result<()> {
                AND entity_id IN (SELECT entity_id FROM scores WHERE entity_kind = 'deal' AND score = 'health' \
                AND value IS NOT NULL ORDER BY value, entity_id LIMIT 5) ORDER BY deal, severity, rule";
     let rows = client.sql(sql).await?;
-    println!("\nWhat to do about them\n{}\n  SQL: {sql}", output::records(&rows));
+    println!(
+        "\nWhat to do about them\n{}\n  SQL: {sql}",
+        output::records(&rows)
+    );
     Ok(())
 }
 
@@ -199,10 +241,17 @@ async fn tell_change(client: &Client) -> Result<()> {
         quoted(&to)
     );
     let rows = client.sql(&sql).await?;
-    let Some(contact) = rows.first().and_then(|row| row.get("contact")).and_then(Value::as_str) else {
+    let Some(contact) = rows
+        .first()
+        .and_then(|row| row.get("contact"))
+        .and_then(Value::as_str)
+    else {
         bail!("no contact has an engagement score both now and a week ago");
     };
-    println!("\nThe contact whose engagement moved most in a week\n{}\n  SQL: {sql}", output::records(&rows));
+    println!(
+        "\nThe contact whose engagement moved most in a week\n{}\n  SQL: {sql}",
+        output::records(&rows)
+    );
     let why = format!(
         "SELECT factor, points, reason FROM score_change('contact', {}, {}, {}) WHERE score = 'engagement' \
          ORDER BY abs(points) DESC, factor",
@@ -210,6 +259,9 @@ async fn tell_change(client: &Client) -> Result<()> {
         quoted(&from),
         quoted(&to)
     );
-    println!("\nWhy\n{}\n  SQL: {why}", output::records(&client.sql(&why).await?));
+    println!(
+        "\nWhy\n{}\n  SQL: {why}",
+        output::records(&client.sql(&why).await?)
+    );
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<()> {
         return Ok(());
     }
     let definitions = crate::wire::definitions(&context.settings)?;
-    println!("definitions  ok, {} of them", definitions.versions().len());
+    println!("definitions  ok, {} of them", definitions.summaries().len());
     let client = Client::connect(context).await?;
     println!("store        ok, {}", context.settings.store.url);
     println!("server       {}", client.place());
@@ -27,7 +27,14 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<()> {
         println!("{health:#}");
         return Ok(());
     }
-    for (name, value) in health.as_object().into_iter().flatten() {
+    let sources = health.get("watermarks").cloned().unwrap_or_default();
+    println!("sources      {sources}");
+    for (name, value) in health
+        .get("health")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         match value {
             Value::Array(rows) if rows.is_empty() => println!("{name:<12} none"),
             Value::Array(rows) => println!("{name}\n{}", output::records(rows)),

@@ -27,7 +27,10 @@ const REQUEST_EVENTS: usize = 2_000;
 pub(crate) async fn run(context: Context, args: ImportArgs) -> Result<()> {
     let plan = plan(&args.mapping)?;
     let inputs = inputs(&context, &args.paths).await?;
-    let settings = ImportSettings { first_rows: args.show, ..ImportSettings::default() };
+    let settings = ImportSettings {
+        first_rows: args.show,
+        ..ImportSettings::default()
+    };
     let reception = files::reception(Arc::from(context.common.tenant.as_str()), SystemClock.now());
     let bar = output::progress(Some(inputs.iter().map(|input| input.bytes).sum()), "bytes");
     let mut progress = |done: &Progress| {
@@ -57,7 +60,15 @@ pub(crate) async fn run(context: Context, args: ImportArgs) -> Result<()> {
         }
         None => Box::new(ServerSink { client: &client }),
     };
-    let outcome = files::run(&plan, &inputs, &reception, &settings, sink.as_mut(), &mut progress).await;
+    let outcome = files::run(
+        &plan,
+        &inputs,
+        &reception,
+        &settings,
+        sink.as_mut(),
+        &mut progress,
+    )
+    .await;
     drop(sink);
     bar.finish_and_clear();
     client.close().await?;
@@ -79,7 +90,10 @@ fn plan(mapping: &str) -> Result<Plan> {
     }
     let text = std::fs::read_to_string(mapping).with_context(|| {
         let shipped: Vec<&str> = files::SHIPPED.iter().map(|(name, _)| *name).collect();
-        format!("'{mapping}' is neither a file nor a shipped mapping (events, {})", shipped.join(", "))
+        format!(
+            "'{mapping}' is neither a file nor a shipped mapping (events, {})",
+            shipped.join(", ")
+        )
     })?;
     Ok(Plan::load(&text, mapping)?)
 }
@@ -102,7 +116,9 @@ async fn inputs(context: &Context, paths: &[String]) -> Result<Vec<Input>> {
 
 /// `s3://bucket/a/b` as the bucket's URL and the path in it.
 fn split_url(url: &str) -> Result<(String, String)> {
-    let rest = url.strip_prefix("s3://").ok_or_else(|| anyhow!("'{url}' is no s3:// URL"))?;
+    let rest = url
+        .strip_prefix("s3://")
+        .ok_or_else(|| anyhow!("'{url}' is no s3:// URL"))?;
     let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
     Ok((format!("s3://{bucket}"), path.to_owned()))
 }
@@ -119,7 +135,9 @@ impl EventSink for ServerSink<'_> {
         while first < events.num_rows() {
             let rows = REQUEST_EVENTS.min(events.num_rows() - first);
             let body = Bytes::from(ndjson_of(&events.slice(first, rows)));
-            self.post(body).await.map_err(|error| Failure::new(ErrorKind::External, format!("{error:#}")))?;
+            self.post(body)
+                .await
+                .map_err(|error| Failure::new(ErrorKind::External, format!("{error:#}")))?;
             first += rows;
         }
         Ok(())
@@ -136,14 +154,19 @@ impl ServerSink<'_> {
     async fn post(&self, body: Bytes) -> Result<()> {
         let path = "/v1/events?verbose=false&history=true";
         for attempt in 1..=8_u32 {
-            let answer = self.client.send("POST", path, "application/x-ndjson", body.clone()).await?;
+            let answer = self
+                .client
+                .send("POST", path, "application/x-ndjson", body.clone())
+                .await?;
             match answer.status {
                 200 | 207 => return Ok(()),
                 429 | 503 => tokio::time::sleep(std::time::Duration::from_millis(100 << attempt)).await,
                 _ => return Err(anyhow!("{}", answer.refusal())),
             }
         }
-        Err(anyhow!("the server stayed too busy to take the events: import again later, nothing doubles"))
+        Err(anyhow!(
+            "the server stayed too busy to take the events: import again later, nothing doubles"
+        ))
     }
 }
 
@@ -155,8 +178,11 @@ fn tell(report: &ImportReport) {
         output::count(report.refused_rows()),
         report.seconds
     );
-    let types: Vec<Value> =
-        report.events.iter().map(|(name, events)| json!({"type": name, "events": events})).collect();
+    let types: Vec<Value> = report
+        .events
+        .iter()
+        .map(|(name, events)| json!({"type": name, "events": events}))
+        .collect();
     println!("{}", output::records(&types));
     for problem in &report.problems {
         println!("{problem}");
@@ -166,6 +192,9 @@ fn tell(report: &ImportReport) {
         println!("... and {} more", output::count(report.refused_rows() - shown));
     }
     if !report.unused_files.is_empty() {
-        println!("not read, no table of the mapping names them: {}", report.unused_files.join(", "));
+        println!(
+            "not read, no table of the mapping names them: {}",
+            report.unused_files.join(", ")
+        );
     }
 }

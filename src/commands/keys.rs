@@ -18,7 +18,11 @@ pub(crate) async fn run(context: &Context, command: KeysCommand) -> Result<()> {
 
 async fn act(context: &Context, client: &Client, command: KeysCommand) -> Result<()> {
     match command {
-        KeysCommand::Create { role, name, expires_in_days } => {
+        KeysCommand::Create {
+            role,
+            name,
+            expires_in_days,
+        } => {
             let role = match role {
                 KeyRole::Admin => "admin",
                 KeyRole::Revops => "revops",
@@ -31,7 +35,10 @@ async fn act(context: &Context, client: &Client, command: KeysCommand) -> Result
             } else {
                 let secret = answer.get("secret").and_then(Value::as_str).unwrap_or_default();
                 println!("{secret}");
-                eprintln!("a {role} key of tenant '{}'; it is shown this once: keep it safe", context.common.tenant);
+                eprintln!(
+                    "a {role} key of tenant '{}'; it is shown this once: keep it safe",
+                    context.common.tenant
+                );
             }
         }
         KeysCommand::List => {
@@ -39,13 +46,20 @@ async fn act(context: &Context, client: &Client, command: KeysCommand) -> Result
             if context.common.json {
                 println!("{answer:#}");
             } else {
-                let keys = answer.get("keys").and_then(Value::as_array).cloned().unwrap_or_default();
+                let keys = answer
+                    .get("items")
+                    .and_then(Value::as_array)
+                    .cloned()
+                    .unwrap_or_default();
                 println!("{}", output::records(&keys));
             }
         }
         KeysCommand::Revoke { key_id } => {
             let path = format!("/v1/keys/{}", encode(&key_id));
-            client.send("DELETE", &path, "application/json", bytes::Bytes::new()).await?.json()?;
+            client
+                .send("DELETE", &path, "application/json", bytes::Bytes::new())
+                .await?
+                .json()?;
             println!("key {key_id} is revoked");
         }
     }

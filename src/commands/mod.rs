@@ -37,7 +37,10 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
     let settings = settings::load(cli.common.config.as_deref(), cli.common.store.as_deref())?;
     let quiet = !matches!(cli.command, Command::Serve(_));
     telemetry::install(&settings.telemetry, if quiet { Some("warn") } else { None })?;
-    let context = Context { common: cli.common, settings };
+    let context = Context {
+        common: cli.common,
+        settings,
+    };
     match cli.command {
         Command::Serve(args) => crate::serve::run(context, args).await,
         Command::Demo(args) => demo::run(context, args).await,

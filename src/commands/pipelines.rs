@@ -1,6 +1,7 @@
 //! `revgauge pipelines`: list, explain, verify, deploy.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
+use revgauge_pipelines::arroyo::{self, ArroyoConnector, ArroyoOptions};
 use serde_json::Value;
 
 use super::{Client, Context, client::encode};
@@ -9,7 +10,10 @@ use crate::{cli::PipelinesCommand, output};
 pub(crate) async fn run(context: &Context, command: PipelinesCommand) -> Result<()> {
     match command {
         PipelinesCommand::Deploy { names, .. } => {
-            print!("{}", revgauge_pipelines::arroyo::program(&names, &revgauge_pipelines::arroyo::Options::default())?);
+            let kafka = ArroyoConnector::Kafka {
+                bootstrap_servers: context.settings.server.arroyo_brokers.clone(),
+            };
+            print!("{}", arroyo::program(&names, &ArroyoOptions::new(kafka)).await?);
             Ok(())
         }
         other => {
@@ -25,11 +29,14 @@ async fn ask(context: &Context, client: &Client, command: PipelinesCommand) -> R
     match command {
         PipelinesCommand::List | PipelinesCommand::Deploy { .. } => {
             let answer = client.get("/v1/pipelines").await?;
-            let pipelines = answer.get("pipelines").and_then(Value::as_array).cloned().unwrap_or_default();
+            let pipelines = items(&answer);
             if context.common.json {
                 println!("{answer:#}");
             } else {
-                println!("{}", output::table(&["name", "entity", "groups", "state_bytes", "description"], &pipelines));
+                println!(
+                    "{}",
+                    output::table(&["name", "kind", "state", "description"], &pipelines)
+                );
             }
             Ok(())
         }
@@ -38,8 +45,26 @@ async fn ask(context: &Context, client: &Client, command: PipelinesCommand) -> R
             if context.common.json {
                 println!("{answer:#}");
             } else {
-                let text = answer.get("text").and_then(Value::as_str);
-                println!("{}", text.ok_or_else(|| anyhow!("the server's answer has no text"))?);
+                let pipeline = answer.get("pipeline").cloned().unwrap_or_default();
+                let text = |name: &str| {
+                    pipeline
+                        .get(name)
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                        .to_owned()
+                };
+                println!(
+                    "{}: {}\n\n{}\n{}",
+                    text("name"),
+                    text("description"),
+                    text("sql"),
+                    text("plan")
+                );
+                println!(
+                    "columns  {}",
+                    pipeline.get("columns").cloned().unwrap_or_default()
+                );
+                println!("state    {}", pipeline.get("state").cloned().unwrap_or_default());
             }
             Ok(())
         }
@@ -49,14 +74,24 @@ async fn ask(context: &Context, client: &Client, command: PipelinesCommand) -> R
 
 async fn verify(context: &Context, client: &Client) -> Result<()> {
     let answer = client.post("/v1/pipelines/verify", &Value::Null).await?;
-    let reports = answer.get("pipelines").and_then(Value::as_array).cloned().unwrap_or_default();
+    let reports = items(&answer);
     if context.common.json {
         println!("{answer:#}");
     } else {
-        let columns = ["name", "rows", "differing", "max_relative_difference", "batch_seconds", "first_difference"];
+        let columns = [
+            "pipeline",
+            "rows",
+            "batch_rows",
+            "differing",
+            "batch_seconds",
+            "first_differences",
+        ];
         println!("{}", output::table(&columns, &reports));
     }
-    let differing: u64 = reports.iter().filter_map(|report| report.get("differing").and_then(Value::as_u64)).sum();
+    let differing: u64 = reports
+        .iter()
+        .filter_map(|report| report.get("differing").and_then(Value::as_u64))
+        .sum();
     if reports.is_empty() || differing > 0 {
         bail!("{differing} rows of layer 1 differ from the batch query over the lake");
     }
@@ -64,4 +99,12 @@ async fn verify(context: &Context, client: &Client) -> Result<()> {
         println!("incremental state equals the batch query over the lake, row for row");
     }
     Ok(())
+}
+
+fn items(answer: &Value) -> Vec<Value> {
+    answer
+        .get("items")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default()
 }

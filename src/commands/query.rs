@@ -25,10 +25,18 @@ pub(crate) async fn run(context: &Context, args: QueryArgs) -> Result<()> {
 }
 
 async fn ask(context: &Context, client: &Client, sql: &str, format: Format) -> Result<()> {
-    let format = if context.common.json && format == Format::Table { Format::Json } else { format };
+    let format = if context.common.json && format == Format::Table {
+        Format::Json
+    } else {
+        format
+    };
     if format == Format::Table {
         let rows = client.sql(sql).await?;
-        println!("{}\n{} rows", output::records(&rows), output::count(rows.len() as u64));
+        println!(
+            "{}\n{} rows",
+            output::records(&rows),
+            output::count(rows.len() as u64)
+        );
         return Ok(());
     }
     let name = match format {

@@ -28,14 +28,21 @@ pub(crate) async fn run(context: &Context, args: SimulateArgs) -> Result<()> {
 }
 
 fn config(args: &SimulateArgs) -> Result<GeneratorConfig> {
-    let mut config =
-        GeneratorConfig { seed: args.seed, accounts: args.accounts, days: args.days, ..GeneratorConfig::default() };
+    let mut config = GeneratorConfig {
+        seed: args.seed,
+        accounts: args.accounts,
+        days: args.days,
+        ..GeneratorConfig::default()
+    };
     config.reps = (config.accounts / 15).clamp(2, 5000);
     if let Some(events) = args.events {
         config = config.sized_for(events);
     }
     Ok(match &args.start {
-        Some(start) => GeneratorConfig { start: start.parse::<Timestamp>()?, ..config },
+        Some(start) => GeneratorConfig {
+            start: start.parse::<Timestamp>()?,
+            ..config
+        },
         None => config.ending_before(SystemClock.now()),
     })
 }
@@ -45,30 +52,46 @@ fn write(context: &Context, args: &SimulateArgs, mut organisation: Organisation)
     let bar = output::progress(Some(u64::from(days)), "days");
     let create = || File::create(&args.out).with_context(|| format!("cannot create {}", args.out));
     let rows = if args.out.ends_with(".parquet") {
-        let until = organisation.config().start.plus_micros((i64::from(days) + 10) * DAY_US);
+        let until = organisation
+            .config()
+            .start
+            .plus_micros((i64::from(days) + 10) * DAY_US);
         let mut file = ParquetOutput::new(BufWriter::new(create()?), &context.common.tenant, until)?;
         each_day(&mut organisation, &bar, |draft| Ok(file.write(draft)?))?;
         file.finish()?
     } else if args.out.ends_with(".gz") {
         let mut file = GzEncoder::new(BufWriter::new(create()?), Compression::fast());
-        let rows = each_day(&mut organisation, &bar, |draft| Ok(write_ndjson(&mut file, &draft)?))?;
+        let rows = each_day(&mut organisation, &bar, |draft| {
+            Ok(write_ndjson(&mut file, &draft)?)
+        })?;
         file.finish()?.flush()?;
         rows
     } else if args.out == "-" {
         let mut out = BufWriter::new(stdout().lock());
-        let rows = each_day(&mut organisation, &bar, |draft| Ok(write_ndjson(&mut out, &draft)?))?;
+        let rows = each_day(&mut organisation, &bar, |draft| {
+            Ok(write_ndjson(&mut out, &draft)?)
+        })?;
         out.flush()?;
         rows
     } else if args.out.ends_with(".ndjson") || args.out.ends_with(".jsonl") {
         let mut out = BufWriter::new(create()?);
-        let rows = each_day(&mut organisation, &bar, |draft| Ok(write_ndjson(&mut out, &draft)?))?;
+        let rows = each_day(&mut organisation, &bar, |draft| {
+            Ok(write_ndjson(&mut out, &draft)?)
+        })?;
         out.flush()?;
         rows
     } else {
-        bail!("cannot tell the format of '{}': end it with .ndjson, .ndjson.gz or .parquet", args.out);
+        bail!(
+            "cannot tell the format of '{}': end it with .ndjson, .ndjson.gz or .parquet",
+            args.out
+        );
     };
     bar.finish_and_clear();
-    eprintln!("{} events of {} contacts", output::count(rows), output::count(organisation.contacts() as u64));
+    eprintln!(
+        "{} events of {} contacts",
+        output::count(rows),
+        output::count(organisation.contacts() as u64)
+    );
     Ok(())
 }
 
@@ -89,12 +112,23 @@ fn each_day(
 }
 
 /// Sends generated events as if each happened now, at a steady rate, until told to stop.
-async fn stream(context: &Context, args: &SimulateArgs, base: &str, organisation: Organisation) -> Result<()> {
-    let key = context.common.key.clone().ok_or_else(|| anyhow!("streaming needs a key: give --key or REVGAUGE_KEY"))?;
+async fn stream(
+    context: &Context,
+    args: &SimulateArgs,
+    base: &str,
+    organisation: Organisation,
+) -> Result<()> {
+    let key = context
+        .common
+        .key
+        .clone()
+        .ok_or_else(|| anyhow!("streaming needs a key: give --key or REVGAUGE_KEY"))?;
     let client = Client::network(base, key)?;
     let bar = output::progress(None, "events sent");
     let mut live = LiveStream::new(organisation, args.rate);
-    let until = args.seconds.map(|seconds| tokio::time::Instant::now() + Duration::from_secs(seconds));
+    let until = args
+        .seconds
+        .map(|seconds| tokio::time::Instant::now() + Duration::from_secs(seconds));
     let mut tick = tokio::time::interval(LiveStream::TICK);
     loop {
         tokio::select! {
@@ -106,7 +140,9 @@ async fn stream(context: &Context, args: &SimulateArgs, base: &str, organisation
         }
         let (body, count) = live.batch(SystemClock.now())?;
         if count > 0 {
-            let answer = client.send("POST", "/v1/events?verbose=false", "application/x-ndjson", body).await?;
+            let answer = client
+                .send("POST", "/v1/events?verbose=false", "application/x-ndjson", body)
+                .await?;
             if answer.status >= 300 {
                 bail!("{}", answer.refusal());
             }
@@ -135,11 +171,22 @@ impl LiveStream {
 
     pub(crate) fn new(organisation: Organisation, rate: f64) -> Self {
         let run = SystemClock.now().micros();
-        Self { organisation, queue: std::collections::VecDeque::new(), rate, owed: 0.0, sent: 0, run }
+        Self {
+            organisation,
+            queue: std::collections::VecDeque::new(),
+            rate,
+            owed: 0.0,
+            sent: 0,
+            run,
+        }
     }
 
     /// The events due in one tick as NDJSON, and their number.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a batch is small and positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a batch is small and positive"
+    )]
     pub(crate) fn batch(&mut self, now: Timestamp) -> Result<(Bytes, u64)> {
         self.owed += self.rate * Self::TICK.as_secs_f64();
         let count = self.owed.floor().max(0.0) as u64;

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use crate::process::{Process, TENANT, run};
 
 fn events(lines: &[Value]) -> Vec<u8> {
-    lines.iter().flat_map(|line| [serde_json::to_vec(line).expect("JSON"), b"\n".to_vec()].concat()).collect()
+    lines
+        .iter()
+        .flat_map(|line| [serde_json::to_vec(line).expect("JSON"), b"\n".to_vec()].concat())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,15 +21,38 @@ async fn each_event_is_judged_alone_and_a_refused_one_waits_in_dead_letters() {
         json!({"event_id": "c", "type": "email.opened", "email": "jo@acme.io", "event_time": "2999-01-01"}),
         json!({"event_id": "d", "type": "made.up", "email": "jo@acme.io"}),
     ]);
-    let (status, answer) = process.post("/v1/events", "application/x-ndjson", body).await.expect("answered");
-    assert_eq!((status, &answer["accepted"], &answer["refused"]), (207, &json!(2), &json!(2)), "{answer}");
+    let (status, answer) = process
+        .post("/v1/events", "application/x-ndjson", body)
+        .await
+        .expect("answered");
+    assert_eq!(
+        (status, &answer["accepted"], &answer["refused"]),
+        (207, &json!(2), &json!(2)),
+        "{answer}"
+    );
     let (status, letters) = process.get("/v1/dead-letters").await;
     assert_eq!(status, 200);
-    let codes: Vec<_> = letters["dead_letters"].as_array().expect("letters").iter().map(|l| l["refusal"]["code"].clone()).collect();
-    assert!(codes.contains(&json!("missing_subject")) && codes.contains(&json!("time_too_far_ahead")), "{codes:?}");
-    let kept = process.sql("SELECT payload FROM events WHERE event_id = 'a'").await;
-    assert!(kept[0]["payload"].as_str().expect("text").contains("extra"), "{kept:?}");
-    let (status, answer) = process.post("/v1/events", "application/json", b"{\"type\": ".to_vec()).await.expect("answered");
+    let codes: Vec<_> = letters["items"]
+        .as_array()
+        .expect("letters")
+        .iter()
+        .map(|l| l["refusal"]["code"].clone())
+        .collect();
+    assert!(
+        codes.contains(&json!("missing_subject")) && codes.contains(&json!("time_too_far_ahead")),
+        "{codes:?}"
+    );
+    let kept = process
+        .sql("SELECT payload FROM events WHERE event_id = 'a'")
+        .await;
+    assert!(
+        kept[0]["payload"].as_str().expect("text").contains("extra"),
+        "{kept:?}"
+    );
+    let (status, answer) = process
+        .post("/v1/events", "application/json", b"{\"type\": ".to_vec())
+        .await
+        .expect("answered");
     assert_eq!(status, 400, "{answer}");
     process.stop();
 }
@@ -40,7 +66,10 @@ async fn a_restart_changes_no_answer_and_another_tenant_sees_nothing() {
         json!({"event_id": "b", "type": "contact.upserted", "contact_id": "c1", "email": "jo@acme.io",
                "payload": {"name": "Jo", "title": "VP of Sales"}}),
     ]);
-    let (status, answer) = process.post("/v1/events", "application/x-ndjson", body).await.expect("answered");
+    let (status, answer) = process
+        .post("/v1/events", "application/x-ndjson", body)
+        .await
+        .expect("answered");
     assert_eq!(status, 200, "{answer}");
     let at = "?as_of=2100-01-01T00:00:00Z";
     let (status, before) = process.get(&format!("/v1/contacts/c1/scores{at}")).await;
@@ -48,7 +77,11 @@ async fn a_restart_changes_no_answer_and_another_tenant_sees_nothing() {
     process.stop();
     let process = Process::start(folder.path(), &[]);
     let (status, after) = process.get(&format!("/v1/contacts/jo@acme.io/scores{at}")).await;
-    assert_eq!((status, &after["scores"]), (200, &before["scores"]), "by address, after a restart");
+    assert_eq!(
+        (status, &after["scores"]),
+        (200, &before["scores"]),
+        "by address, after a restart"
+    );
     let stranger = process.key.replace(TENANT, "other");
     let mut other = process;
     other.key = stranger;
@@ -63,16 +96,34 @@ async fn a_restart_changes_no_answer_and_another_tenant_sees_nothing() {
 fn commands_open_the_store_themselves_when_no_server_runs() {
     let folder = tempfile::tempdir().expect("folder");
     let key = run(folder.path(), &["keys", "create", "--role", "admin"]);
-    assert!(key.status.success() && String::from_utf8_lossy(&key.stdout).starts_with("rg_"), "{key:?}");
+    assert!(
+        key.status.success() && String::from_utf8_lossy(&key.stdout).starts_with("rg_"),
+        "{key:?}"
+    );
     let events = folder.path().join("events.ndjson");
-    std::fs::write(&events, "{\"event_id\":\"a\",\"type\":\"email.replied\",\"email\":\"jo@acme.io\"}\n").expect("written");
+    std::fs::write(
+        &events,
+        "{\"event_id\":\"a\",\"type\":\"email.replied\",\"email\":\"jo@acme.io\"}\n",
+    )
+    .expect("written");
     let imported = run(folder.path(), &["import", events.to_str().expect("path")]);
     assert!(imported.status.success(), "{imported:?}");
-    let counted = run(folder.path(), &["--json", "query", "SELECT count(*) AS n FROM events"]);
-    assert!(String::from_utf8_lossy(&counted.stdout).replace(' ', "").contains("\"n\":1"), "{counted:?}");
+    let counted = run(
+        folder.path(),
+        &["--json", "query", "SELECT count(*) AS n FROM events"],
+    );
+    assert!(
+        String::from_utf8_lossy(&counted.stdout)
+            .replace(' ', "")
+            .contains("\"n\":1"),
+        "{counted:?}"
+    );
     let verified = run(folder.path(), &["pipelines", "verify"]);
     assert!(verified.status.success(), "{verified:?}");
     let broken = run(folder.path(), &["query", "SELECT nonsense FROM events"]);
     assert!(!broken.status.success());
-    assert!(String::from_utf8_lossy(&broken.stderr).contains("nonsense"), "{broken:?}");
+    assert!(
+        String::from_utf8_lossy(&broken.stderr).contains("nonsense"),
+        "{broken:?}"
+    );
 }

@@ -36,13 +36,21 @@ impl Process {
             .expect("the executable starts");
         let out = child.stdout.take().expect("piped");
         let mut line = String::new();
-        BufReader::new(out).read_line(&mut line).expect("it says where it listens");
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("it says where it listens");
         assert!(line.starts_with("listening on "), "it said: {line:?}");
-        let run: Value = serde_json::from_slice(&std::fs::read(folder.join("run/server.json")).expect("run file"))
-            .expect("run file is JSON");
+        let run: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("run/server.json")).expect("run file"))
+                .expect("run file is JSON");
         let text = |name: &str| run[name].as_str().expect("text").to_owned();
         let key = format!("rg_operator_{}_{TENANT}", text("operator_secret"));
-        Self { child, url: text("url"), key, http: reqwest::Client::new() }
+        Self {
+            child,
+            url: text("url"),
+            key,
+            http: reqwest::Client::new(),
+        }
     }
 
     /// Process id, for signals.
@@ -58,14 +66,29 @@ impl Process {
     /// SIGTERM, and wait for an orderly end.
     pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .expect("kill")
+                .success()
+        );
         let status = self.child.wait().expect("ended");
         assert!(status.success(), "ended with {status}");
     }
 
     /// Posts a body; the status and the JSON answer, or the transport's failure.
-    pub(crate) async fn post(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<(u16, Value), reqwest::Error> {
-        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.key).header("content-type", kind);
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        kind: &str,
+        body: Vec<u8>,
+    ) -> Result<(u16, Value), reqwest::Error> {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .bearer_auth(&self.key)
+            .header("content-type", kind);
         let answer = request.body(body).send().await?;
         let status = answer.status().as_u16();
         let bytes = answer.bytes().await?;
@@ -74,7 +97,10 @@ impl Process {
 
     /// Gets a JSON answer and its status.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.key);
+        let request = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(&self.key);
         let answer = request.send().await.expect("answered");
         let status = answer.status().as_u16();
         let bytes = answer.bytes().await.expect("body");
@@ -84,7 +110,10 @@ impl Process {
     /// Rows of a query that must succeed.
     pub(crate) async fn sql(&self, sql: &str) -> Vec<Value> {
         let body = serde_json::to_vec(&serde_json::json!({"sql": sql})).expect("JSON");
-        let (status, answer) = self.post("/v1/sql", "application/json", body).await.expect("answered");
+        let (status, answer) = self
+            .post("/v1/sql", "application/json", body)
+            .await
+            .expect("answered");
         assert_eq!(status, 200, "{sql}: {answer}");
         answer["rows"].as_array().expect("rows").clone()
     }
@@ -93,7 +122,10 @@ impl Process {
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         let rows = self.sql(sql).await;
         let row = rows.first().and_then(Value::as_object).expect("one row");
-        row.values().next().and_then(Value::as_i64).unwrap_or_else(|| panic!("{sql}: {row:?}"))
+        row.values()
+            .next()
+            .and_then(Value::as_i64)
+            .unwrap_or_else(|| panic!("{sql}: {row:?}"))
     }
 
     /// Asks again until the check passes or a minute is over.
@@ -104,7 +136,10 @@ impl Process {
             if got == wanted {
                 return;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "{sql}: {got}, wanted {wanted}");
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "{sql}: {got}, wanted {wanted}"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -126,7 +161,9 @@ pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
 
 /// A set of real data, or `None` said aloud where it is absent.
 pub(crate) fn dataset(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/datasets").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/datasets")
+        .join(name);
     if path.is_dir() {
         return Some(path);
     }

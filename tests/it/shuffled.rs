@@ -10,7 +10,11 @@ use serde_json::Value;
 use crate::process::Process;
 
 fn organisation() -> Vec<EventDraft> {
-    let config = GeneratorConfig { accounts: 25, days: 60, ..GeneratorConfig::default() };
+    let config = GeneratorConfig {
+        accounts: 25,
+        days: 60,
+        ..GeneratorConfig::default()
+    };
     let mut organisation = Organisation::new(config).expect("valid");
     std::iter::from_fn(|| organisation.next_day()).flatten().collect()
 }
@@ -23,7 +27,10 @@ async fn send(process: &Process, drafts: &[EventDraft]) {
             body.push(b'\n');
         }
         let path = "/v1/events?verbose=false&history=true";
-        let (status, answer) = process.post(path, "application/x-ndjson", body).await.expect("answered");
+        let (status, answer) = process
+            .post(path, "application/x-ndjson", body)
+            .await
+            .expect("answered");
         assert_eq!(status, 200, "{answer}");
     }
 }
@@ -62,17 +69,32 @@ async fn shuffled_and_duplicated_events_give_the_same_tables() {
     late.shuffle(&mut random);
     late.sort_by_key(|(arrival, _)| arrival / DAY_US);
     let late: Vec<EventDraft> = late.into_iter().map(|(_, draft)| draft).collect();
-    let (one, two) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let (one, two) = (
+        tempfile::tempdir().expect("folder"),
+        tempfile::tempdir().expect("folder"),
+    );
     let (plain, shuffled) = (Process::start(one.path(), &[]), Process::start(two.path(), &[]));
     send(&plain, &sorted).await;
     send(&shuffled, &late).await;
-    for name in ["contact_engagement", "contact_rhythm", "account_signals", "deal_activity", "deal_contacts", "rep_activity", "crm_state", "deal_history"] {
+    for name in [
+        "contact_engagement",
+        "contact_rhythm",
+        "account_signals",
+        "deal_activity",
+        "deal_contacts",
+        "rep_activity",
+        "crm_state",
+        "deal_history",
+    ] {
         let (a, b) = (table(&plain, name).await, table(&shuffled, name).await);
         assert!(!a.is_empty(), "{name} is empty");
         let same = a.len() == b.len()
             && a.iter().all(|(key, floats)| {
                 b.get(key).is_some_and(|other| {
-                    floats.iter().zip(other).all(|(x, y)| (x - y).abs() <= 1e-9 * x.abs().max(y.abs()))
+                    floats
+                        .iter()
+                        .zip(other)
+                        .all(|(x, y)| (x - y).abs() <= 1e-9 * x.abs().max(y.abs()))
                 })
             });
         assert!(Invariant::OrderFree.check(same, name));

@@ -59,7 +59,7 @@ class Node:
         return self.post("/v1/sql", json.dumps({"sql": sql}).encode())["rows"]
 
     def verify(self):
-        reports = self.post("/v1/pipelines/verify", b"null")["pipelines"]
+        reports = self.post("/v1/pipelines/verify", b"null")["items"]
         differing = sum(report["differing"] for report in reports)
         assert reports and differing == 0, reports
         return len(reports)

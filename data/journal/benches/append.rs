@@ -55,9 +55,13 @@ impl ObjectStore for Synced {
         let file = self.root.join(location.as_ref());
         let begun = Instant::now();
         tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file).and_then(|opened| opened.sync_all()).expect("file synced");
+            std::fs::File::open(&file)
+                .and_then(|opened| opened.sync_all())
+                .expect("file synced");
             let folder = file.parent().expect("folder");
-            std::fs::File::open(folder).and_then(|opened| opened.sync_all()).expect("folder synced");
+            std::fs::File::open(folder)
+                .and_then(|opened| opened.sync_all())
+                .expect("folder synced");
         })
         .await?;
         self.syncs_us
@@ -121,7 +125,8 @@ impl JournalConsumer for Count {
         Position::START
     }
     async fn deliver(&mut self, delivered: &Arc<Delivered>) -> std::result::Result<(), Failure> {
-        self.0.fetch_add(delivered.batch.num_rows() as u64, Ordering::Relaxed);
+        self.0
+            .fetch_add(delivered.batch.num_rows() as u64, Ordering::Relaxed);
         Ok(())
     }
 }

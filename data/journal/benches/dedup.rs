@@ -31,7 +31,10 @@ fn delivered(position: u64) -> Arc<Delivered> {
 }
 
 fn main() {
-    let millions: u64 = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(20);
+    let millions: u64 = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .next()
+        .unwrap_or(20);
     let settings = DedupSettings {
         max_ids: 1_000_000_000,
         ..DedupSettings::default()

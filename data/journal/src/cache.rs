@@ -45,7 +45,9 @@ impl Cache {
     pub(crate) fn get(&self, position: Position) -> Option<Arc<Delivered>> {
         let first = self.entries.front()?.1.position;
         let index = usize::try_from(position.0.checked_sub(first.0)?).ok()?;
-        self.entries.get(index).map(|(_, delivered)| Arc::clone(delivered))
+        self.entries
+            .get(index)
+            .map(|(_, delivered)| Arc::clone(delivered))
     }
 }
 

@@ -79,7 +79,11 @@ impl Stored {
         let (time, nonce, count) = (parts.next()?, parts.next()?, parts.next()?);
         let plain = time.len() == 20 && nonce.len() == 16 && parts.next().is_none();
         let letters = count.parse().ok()?;
-        (plain && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')).then(|| Self {
+        (plain
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        .then(|| Self {
             name: name.to_owned(),
             letters,
         })
@@ -290,7 +294,11 @@ impl StoredDeadLetters {
         }
         let shelf = shelves.entry(tenant_id.to_owned()).or_default();
         for part in letters.chunks(self.settings.object_letters.max(1)) {
-            let at_us = self.clock.now().micros().max(self.last_us.load(Ordering::Relaxed) + 1);
+            let at_us = self
+                .clock
+                .now()
+                .micros()
+                .max(self.last_us.load(Ordering::Relaxed) + 1);
             self.last_us.store(at_us, Ordering::Relaxed);
             let stored = self.write(tenant_id, at_us, part).await?;
             shelf.push_back(stored);
@@ -318,7 +326,10 @@ impl DeadLetters for StoredDeadLetters {
     async fn keep(&self, letters: Vec<DeadLetter>) -> Result<(), Failure> {
         let mut by_tenant: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
         for letter in letters {
-            by_tenant.entry(letter.tenant_id.clone()).or_default().push(letter);
+            by_tenant
+                .entry(letter.tenant_id.clone())
+                .or_default()
+                .push(letter);
         }
         for (tenant_id, letters) in by_tenant {
             self.keep_for(&tenant_id, &letters).await?;
@@ -403,12 +414,22 @@ mod tests {
             .expect("kept");
         let listed = kept.list("a", 10).await.expect("listed");
         let id: LetterId = listed[1].0.to_string().parse().expect("id");
-        assert_eq!(kept.delete("a", std::slice::from_ref(&id)).await.expect("deleted"), 1);
+        assert_eq!(
+            kept.delete("a", std::slice::from_ref(&id))
+                .await
+                .expect("deleted"),
+            1
+        );
         let mut left = numbers(&kept, "a", 10).await;
         // What is left of an object is stored anew by the time of its first letter.
         left.sort_unstable();
         assert_eq!(left, [1, 3, 4, 5]);
-        assert_eq!(kept.delete("a", std::slice::from_ref(&id)).await.expect("nothing left"), 0);
+        assert_eq!(
+            kept.delete("a", std::slice::from_ref(&id))
+                .await
+                .expect("nothing left"),
+            0
+        );
         let all: Vec<_> = kept.list("a", 10).await.expect("listed");
         let ids: Vec<_> = all.into_iter().map(|(id, _)| id).collect();
         assert_eq!(kept.delete("a", &ids).await.expect("deleted"), 4);

@@ -20,9 +20,7 @@ use arrow::{
     array::{BooleanArray, RecordBatch, StringViewArray},
     compute::filter_record_batch,
 };
-use revgauge_contract::{
-    Position, Timestamp, cut::Delivered, invariant::Invariant, schema::text_column,
-};
+use revgauge_contract::{Position, Timestamp, cut::Delivered, invariant::Invariant, schema::text_column};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 pub use checkpoint::DurableDedup;
@@ -124,10 +122,7 @@ impl Deduplicator {
                 reason: error.to_string(),
             }
         })?;
-        Ok(Arc::new(Delivered {
-            batch,
-            ..**delivered
-        }))
+        Ok(Arc::new(Delivered { batch, ..**delivered }))
     }
 
     /// Notes ids that are known from elsewhere (the lake) as first seen at a position, when no checkpoint is left.
@@ -193,10 +188,7 @@ impl Deduplicator {
         let floor = self.window.floor();
         let mut here = HashSet::new();
         let keep = |id: &Fingerprint| {
-            let earlier = self
-                .table
-                .get(*id, floor)
-                .is_some_and(|first| first < position);
+            let earlier = self.table.get(*id, floor).is_some_and(|first| first < position);
             !earlier && here.insert(*id)
         };
         let keep: Vec<bool> = ids.iter().map(keep).collect();

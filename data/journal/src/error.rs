@@ -19,7 +19,9 @@ pub enum JournalError {
         source: Arc<object_store::Error>,
     },
     /// An object is not what was written.
-    #[error("object '{object}' is damaged: {reason}; restore it from a copy, or move it away if it was never acknowledged")]
+    #[error(
+        "object '{object}' is damaged: {reason}; restore it from a copy, or move it away if it was never acknowledged"
+    )]
     Corrupt {
         /// Object.
         object: String,
@@ -27,7 +29,9 @@ pub enum JournalError {
         reason: String,
     },
     /// An object was written by a version of the product that is newer than this one.
-    #[error("object '{object}' has {what} {found}, this program reads up to {known}; use the program that wrote it")]
+    #[error(
+        "object '{object}' has {what} {found}, this program reads up to {known}; use the program that wrote it"
+    )]
     TooNew {
         /// Object.
         object: String,
@@ -39,7 +43,9 @@ pub enum JournalError {
         known: u32,
     },
     /// Positions are missing between the objects that are there (J-2).
-    #[error("journal '{journal}' lacks positions {from} to {to}; restore these objects from a copy before starting")]
+    #[error(
+        "journal '{journal}' lacks positions {from} to {to}; restore these objects from a copy before starting"
+    )]
     Gap {
         /// Journal.
         journal: &'static str,
@@ -64,7 +70,9 @@ pub enum JournalError {
         theirs: u64,
     },
     /// Another writer kept taking the positions that this one wanted to claim.
-    #[error("cannot claim journal '{journal}' after {attempts} tries: another process is writing it, stop that one first")]
+    #[error(
+        "cannot claim journal '{journal}' after {attempts} tries: another process is writing it, stop that one first"
+    )]
     Busy {
         /// Journal.
         journal: &'static str,
@@ -72,7 +80,9 @@ pub enum JournalError {
         attempts: u32,
     },
     /// The queue is full.
-    #[error("the queue of journal '{journal}' is full ({rows} rows, {bytes} bytes waiting); send again later")]
+    #[error(
+        "the queue of journal '{journal}' is full ({rows} rows, {bytes} bytes waiting); send again later"
+    )]
     QueueFull {
         /// Journal.
         journal: &'static str,
@@ -147,7 +157,11 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    pub(crate) fn store(attempt: &'static str, object: &(impl ToString + ?Sized), source: object_store::Error) -> Self {
+    pub(crate) fn store(
+        attempt: &'static str,
+        object: &(impl ToString + ?Sized),
+        source: object_store::Error,
+    ) -> Self {
         Self::Store {
             attempt,
             object: object.to_string(),
@@ -171,10 +185,9 @@ impl Classified for JournalError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Store { .. } => ErrorKind::External,
-            Self::Corrupt { .. }
-            | Self::TooNew { .. }
-            | Self::Gap { .. }
-            | Self::ResumeTrimmed { .. } => ErrorKind::Data,
+            Self::Corrupt { .. } | Self::TooNew { .. } | Self::Gap { .. } | Self::ResumeTrimmed { .. } => {
+                ErrorKind::Data
+            }
             Self::Fenced { .. } | Self::Schema { .. } | Self::Encode { .. } | Self::Task(_) => {
                 ErrorKind::Internal
             }

@@ -79,7 +79,9 @@ impl FeedJournal {
         };
         Failure::new(
             ErrorKind::NotFound,
-            format!("the cursor is older than what the feed keeps: it begins at '{begin}'; older entries are in the table score_changes"),
+            format!(
+                "the cursor is older than what the feed keeps: it begins at '{begin}'; older entries are in the table score_changes"
+            ),
         )
     }
 }

@@ -11,8 +11,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use revgauge_contract::{
-    Clock, Event, Position, cut::Delivered, error::Failure, intake::EventIntake,
-    invariant::Invariant, position::Cursor, schema::batch_of,
+    Clock, Event, Position, cut::Delivered, error::Failure, intake::EventIntake, invariant::Invariant,
+    position::Cursor, schema::batch_of,
 };
 use tokio::{
     sync::{oneshot, watch},

@@ -42,4 +42,6 @@ pub use feed::FeedJournal;
 pub use journal::{COVERS_ITSELF, Journal};
 pub use paths::JournalName;
 pub use pump::Pump;
-pub use settings::{Compression, DeadLetterSettings, DedupSettings, FeedSettings, JournalSettings, PumpSettings};
+pub use settings::{
+    Compression, DeadLetterSettings, DedupSettings, FeedSettings, JournalSettings, PumpSettings,
+};

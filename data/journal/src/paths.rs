@@ -57,7 +57,10 @@ impl JournalName {
     #[must_use]
     pub fn trim_mark(self, through: Cursor) -> Path {
         let Cursor { position, row } = through;
-        Path::from(format!("journal/{self}/trimmed/{:0DIGITS$}-{row}.mark", position.0))
+        Path::from(format!(
+            "journal/{self}/trimmed/{:0DIGITS$}-{row}.mark",
+            position.0
+        ))
     }
 
     /// What a path of this journal's folder is; `None` for a stranger.

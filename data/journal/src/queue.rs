@@ -210,10 +210,7 @@ mod tests {
         assert_eq!(taken(&queue).await, [1], "idle: at once");
         queue.push(waiting(10)).expect("room");
         let mut next = std::pin::pin!(taken(&queue));
-        assert!(
-            futures::poll!(&mut next).is_pending(),
-            "not worth encoding ahead"
-        );
+        assert!(futures::poll!(&mut next).is_pending(), "not worth encoding ahead");
         queue.push(waiting(10)).expect("room");
         assert_eq!(next.await, [10, 10]);
         queue.push(waiting(0)).expect("room");
@@ -248,12 +245,7 @@ mod tests {
 
         let queue = small();
         let (answer, answered) = oneshot::channel();
-        queue
-            .push(Waiting {
-                answer,
-                ..waiting(1)
-            })
-            .expect("room");
+        queue.push(Waiting { answer, ..waiting(1) }).expect("room");
         queue.fail(&JournalError::Task("writes"));
         assert!(matches!(
             answered.await.expect("answered"),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
+use object_store::{
+    Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use revgauge_contract::{Clock, Position, Timestamp, cut::Delivered, invariant::Invariant};
 use tokio::{

@@ -18,7 +18,9 @@ use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use revgauge_contract::{Position, Timestamp, time::ManualClock};
-use revgauge_journal::{COVERS_ITSELF, Journal, JournalError, JournalName, JournalSettings, paths::JournalPath};
+use revgauge_journal::{
+    COVERS_ITSELF, Journal, JournalError, JournalName, JournalSettings, paths::JournalPath,
+};
 
 const STEPS: usize = 25;
 
@@ -167,7 +169,12 @@ impl Sim {
     }
 
     async fn trim(&mut self) {
-        let through = Position(self.journal.last().0.saturating_sub(self.random.random_range(0..6)));
+        let through = Position(
+            self.journal
+                .last()
+                .0
+                .saturating_sub(self.random.random_range(0..6)),
+        );
         let result = self.journal.trim_through(through).await;
         self.trace.push(format!("trim {through}: {result:?}"));
         self.trimmed = self.trimmed.max(self.journal.trimmed().position);
@@ -187,11 +194,18 @@ impl Sim {
         let mut found: BTreeMap<i64, Position> = BTreeMap::new();
         let mut last_number = -1;
         for at in first.0..=self.journal.last().0 {
-            let delivered = self.journal.read(Position(at)).await.expect("every position is there");
+            let delivered = self
+                .journal
+                .read(Position(at))
+                .await
+                .expect("every position is there");
             assert_eq!((delivered.position.0, delivered.covers.0), (at, at));
             let column: &Int64Array = delivered.batch.column(0).as_primitive::<Int64Type>();
             for &number in column.values() {
-                assert!(number > last_number, "{number} after {last_number}: order or doubles");
+                assert!(
+                    number > last_number,
+                    "{number} after {last_number}: order or doubles"
+                );
                 last_number = number;
                 found.insert(number, Position(at));
             }
@@ -201,7 +215,10 @@ impl Sim {
             match fate {
                 Fate::Acknowledged(position) if *position >= first => {
                     let once = places.iter().all(|place| place == &Some(*position));
-                    assert!(once, "{number} was acknowledged at {position}, found at {places:?}");
+                    assert!(
+                        once,
+                        "{number} was acknowledged at {position}, found at {places:?}"
+                    );
                 }
                 Fate::Acknowledged(_) => assert!(places.iter().all(Option::is_none)),
                 Fate::Unknown => {

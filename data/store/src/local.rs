@@ -91,7 +91,10 @@ impl SyncedLocal {
 }
 
 fn is_staging(location: &Path) -> bool {
-    location.parts().next().is_some_and(|part| part.as_ref() == STAGING)
+    location
+        .parts()
+        .next()
+        .is_some_and(|part| part.as_ref() == STAGING)
 }
 
 fn refuse_attributes(any: bool) -> Result<()> {

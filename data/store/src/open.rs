@@ -153,7 +153,7 @@ fn s3_builder(bucket: &str, settings: &StoreSettings) -> AmazonS3Builder {
 
 #[cfg(test)]
 mod tests {
-    use object_store::{ObjectStoreExt, PutPayload};
+    use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
     use revgauge_contract::{Classified, ErrorKind};
 
     use super::*;
@@ -183,5 +183,34 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::User, "{url}");
             assert!(error.to_string().contains("s3://bucket/prefix"), "{error}");
         }
+    }
+
+    /// `REVGAUGE_TEST_S3` is the URL of an S3 server that has the bucket `test`; `moto_server` is one.
+    #[tokio::test]
+    async fn an_s3_that_honours_creates_opens() {
+        let Ok(endpoint) = std::env::var("REVGAUGE_TEST_S3") else {
+            eprintln!("skipped: REVGAUGE_TEST_S3 names no S3 server");
+            return;
+        };
+        let settings = StoreSettings {
+            endpoint: Some(endpoint),
+            region: Some("us-east-1".into()),
+            allow_http: true,
+            access_key_id: Some("test".into()),
+            secret_access_key: Some("test".into()),
+            ..StoreSettings::default()
+        };
+        let opened = open("s3://test/a/prefix", &settings).await.expect("opened");
+        let location = Path::from(format!("x/{}", uuid::Uuid::now_v7()));
+        let creates = (0..8).map(|n: u8| {
+            let (store, location) = (Arc::clone(&opened.store), location.clone());
+            async move {
+                let options = PutOptions::from(PutMode::Create);
+                store.put_opts(&location, vec![n].into(), options).await
+            }
+        });
+        let results = futures::future::join_all(creates).await;
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+        assert!(opened.store.head(&location).await.is_ok());
     }
 }

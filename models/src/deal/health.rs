@@ -42,7 +42,11 @@ pub fn score_deal(
         fingerprint: &fingerprint,
     };
     let recency = Recency::of(&defs.deal_health, facts);
-    let known = if detail.is_full() { told(facts, &recency, at) } else { ScoreFacts::new() };
+    let known = if detail.is_full() {
+        told(facts, &recency, at)
+    } else {
+        ScoreFacts::new()
+    };
     match facts.outcome {
         Outcome::Open => {}
         closed @ (Outcome::Won | Outcome::Lost) => {
@@ -55,7 +59,11 @@ pub fn score_deal(
     let penalties = penalties(defs, facts, &recency, at);
     let total: f64 = penalties.iter().map(|(_, _, points, _)| points).sum();
     let value = (BASE - total).max(FLOOR);
-    let scale = if total > BASE - FLOOR { (BASE - FLOOR) / total } else { 1.0 };
+    let scale = if total > BASE - FLOOR {
+        (BASE - FLOOR) / total
+    } else {
+        1.0
+    };
     let parts = if detail.is_full() {
         parts(&penalties, scale)
     } else {
@@ -68,14 +76,24 @@ pub fn score_deal(
 
 type Penalty<'a> = (&'a str, &'a HealthRule, f64, Measured);
 
-fn penalties<'a>(defs: &'a Definitions, facts: &DealFacts, recency: &Recency, at: Timestamp) -> Vec<Penalty<'a>> {
+fn penalties<'a>(
+    defs: &'a Definitions,
+    facts: &DealFacts,
+    recency: &Recency,
+    at: Timestamp,
+) -> Vec<Penalty<'a>> {
     let rules = &defs.deal_health;
     rules
         .rules
         .iter()
         .filter_map(|(name, rule)| {
             let measured = measure(name, rules, facts, recency, at)?;
-            Some((name.as_str(), rule, rule.points * rule.ramp(measured.quantity), measured))
+            Some((
+                name.as_str(),
+                rule,
+                rule.points * rule.ramp(measured.quantity),
+                measured,
+            ))
         })
         .collect()
 }
@@ -116,9 +134,7 @@ pub fn deal_alerts(defs: &Definitions, facts: &DealFacts, at: Timestamp) -> Vec<
             (rule, alert)
         })
         .collect();
-    found.sort_by(|(a, alert_a), (b, alert_b)| {
-        (a.severity, &alert_a.rule).cmp(&(b.severity, &alert_b.rule))
-    });
+    found.sort_by(|(a, alert_a), (b, alert_b)| (a.severity, &alert_a.rule).cmp(&(b.severity, &alert_b.rule)));
     found.into_iter().map(|(_, alert)| alert).collect()
 }
 
@@ -139,7 +155,10 @@ fn began(
                 *count += 1.0;
                 Some(*count)
             });
-            place.zip(slips).find(|(count, _)| *count >= alert).map(|(_, slip)| slip.at)
+            place
+                .zip(slips)
+                .find(|(count, _)| *count >= alert)
+                .map(|(_, slip)| slip.at)
         }
         Course::Fading => {
             let from = facts.history.created_at?.max(recency.answer.unwrap_or_default());
@@ -166,7 +185,10 @@ pub fn deal_crossing(
     let tier = tier?;
     let leaves = |days: f64| {
         let then = instant_after(at, days);
-        score_deal(defs, facts, then, Some(tier), Detail::Value).tier.as_deref() != Some(tier)
+        score_deal(defs, facts, then, Some(tier), Detail::Value)
+            .tier
+            .as_deref()
+            != Some(tier)
     };
     bisect(0.0, HORIZON_DAYS, leaves).map(|days| instant_after(at, days))
 }
@@ -180,11 +202,20 @@ fn told(facts: &DealFacts, recency: &Recency, at: Timestamp) -> ScoreFacts {
     };
     let entered = facts.history.stage_entered_at();
     say("outcome", json!(facts.outcome.as_str()));
-    say("days_in_stage", json!(entered.map(|entered| at.days_since(entered).max(0.0))));
-    say("stage_median_days", json!(facts.stage_median.map(|median| median.days)));
+    say(
+        "days_in_stage",
+        json!(entered.map(|entered| at.days_since(entered).max(0.0))),
+    );
+    say(
+        "stage_median_days",
+        json!(facts.stage_median.map(|median| median.days)),
+    );
     say("slips", json!(facts.history.slips.len()));
     say("last_contact", json!(recency.contact));
-    say("next_meeting", json!(recency.meeting.filter(|meeting| *meeting > at)));
+    say(
+        "next_meeting",
+        json!(recency.meeting.filter(|meeting| *meeting > at)),
+    );
     told
 }
 

@@ -61,7 +61,13 @@ pub struct DealHistory {
 }
 
 const CLOSE_FIELDS: &[&str] = &["close_date", "closedate", "expected_close_date"];
-const CREATED_FIELDS: &[&str] = &["created_at", "create_date", "createdate", "created_date", "created"];
+const CREATED_FIELDS: &[&str] = &[
+    "created_at",
+    "create_date",
+    "createdate",
+    "created_date",
+    "created",
+];
 const AMOUNT_FIELDS: &[&str] = &["amount"];
 const OWNER_FIELDS: &[&str] = &["owner_id"];
 
@@ -83,9 +89,15 @@ impl DealHistory {
     /// Folds the changes of each field of one deal.
     #[must_use]
     pub fn fold(mut fields: BTreeMap<String, Vec<FieldValue>>, catalogue: &StageCatalogue) -> Self {
-        let times = fields.values().flatten().filter_map(|change| time_of(&change.order_key));
+        let times = fields
+            .values()
+            .flatten()
+            .filter_map(|change| time_of(&change.order_key));
         let (first_change, last_change) = times.fold((None, None), |(first, last), at| {
-            (Some(first.map_or(at, |held: Timestamp| held.min(at))), last.max(Some(at)))
+            (
+                Some(first.map_or(at, |held: Timestamp| held.min(at))),
+                last.max(Some(at)),
+            )
         });
         for changes in fields.values_mut() {
             changes.sort();
@@ -145,8 +157,12 @@ type Step = (Timestamp, Option<String>);
 fn steps(changes: &[FieldValue]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for (place, change) in changes.iter().enumerate() {
-        let beaten = changes.get(place + 1).is_some_and(|next| next.order_key == change.order_key);
-        let Some(at) = time_of(&change.order_key) else { continue };
+        let beaten = changes
+            .get(place + 1)
+            .is_some_and(|next| next.order_key == change.order_key);
+        let Some(at) = time_of(&change.order_key) else {
+            continue;
+        };
         if !beaten && steps.last().is_none_or(|(_, held)| *held != change.value) {
             steps.push((at, change.value.clone()));
         }
@@ -156,8 +172,10 @@ fn steps(changes: &[FieldValue]) -> Vec<Step> {
 
 /// Changes from one value to another; from or to nothing is no move.
 fn moves(steps: &[Step]) -> Vec<Change> {
-    let valued: Vec<(Timestamp, &String)> =
-        steps.iter().filter_map(|(at, value)| Some((*at, value.as_ref()?))).collect();
+    let valued: Vec<(Timestamp, &String)> = steps
+        .iter()
+        .filter_map(|(at, value)| Some((*at, value.as_ref()?)))
+        .collect();
     valued
         .windows(2)
         .filter(|pair| pair[0].1 != pair[1].1)

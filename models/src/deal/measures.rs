@@ -3,7 +3,10 @@
 use revgauge_contract::{Timestamp, event::MachineClass, time::DAY_US};
 
 use super::{DealContact, DealFacts};
-use crate::{definitions::DealHealth, wording::{ago, counted}};
+use crate::{
+    definitions::DealHealth,
+    wording::{ago, counted},
+};
 
 /// A quantity at an instant.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +45,11 @@ impl Recency {
     pub(crate) fn of(rules: &DealHealth, facts: &DealFacts) -> Self {
         let mut recency = Self::default();
         let (mut scheduled, mut cancelled, mut booked_for) = (None, None, None);
-        for row in facts.activity.iter().filter(|row| row.machine_class == MachineClass::None) {
+        for row in facts
+            .activity
+            .iter()
+            .filter(|row| row.machine_class == MachineClass::None)
+        {
             let at = Some(row.last_time);
             let is = |list: &[String]| list.iter().any(|name| **name == *row.event_type);
             recency.activity = recency.activity.max(at);
@@ -79,9 +86,14 @@ impl Recency {
 }
 
 /// `meeting.scheduled` carries the start of the meeting as epoch seconds.
-#[expect(clippy::cast_possible_truncation, reason = "checked to lie between 1990 and 2255")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "checked to lie between 1990 and 2255"
+)]
 fn start_of_meeting(value: f64) -> Option<Timestamp> {
-    (631_152_000.0..9_000_000_000.0).contains(&value).then(|| Timestamp((value * 1e6) as i64))
+    (631_152_000.0..9_000_000_000.0)
+        .contains(&value)
+        .then_some(Timestamp((value * 1e6) as i64))
 }
 
 /// Reads one rule's quantity; `None` when the deal gives no way to measure it.
@@ -96,11 +108,17 @@ pub(crate) fn measure(
     match name {
         "no_activity" => {
             let last = recency.activity.max(facts.history.last_change).max(created)?;
-            Some(since(last, 1.0, at, |ago| format!("last activity or CRM change {ago}")))
+            Some(since(last, 1.0, at, |ago| {
+                format!("last activity or CRM change {ago}")
+            }))
         }
         "no_follow_up" => match recency.contact {
-            Some(last) => Some(since(last.max(created?), 1.0, at, |ago| format!("last contact {ago}"))),
-            None => Some(since(created?, 1.0, at, |ago| format!("no contact since creation {ago}"))),
+            Some(last) => Some(since(last.max(created?), 1.0, at, |ago| {
+                format!("last contact {ago}")
+            })),
+            None => Some(since(created?, 1.0, at, |ago| {
+                format!("no contact since creation {ago}")
+            })),
         },
         "ghosted" => ghosted(recency, created?, at),
         "champion_gone_dark" => champion(facts, created?, at),
@@ -128,7 +146,10 @@ pub(crate) fn measure(
             Some(Measured {
                 quantity: slips as f64,
                 course: Course::Stepped,
-                reason: format!("the close date was pushed out {}", counted(slips as i64, "time", "times")),
+                reason: format!(
+                    "the close date was pushed out {}",
+                    counted(slips as i64, "time", "times")
+                ),
             })
         }
         _ => None,
@@ -157,7 +178,10 @@ fn ghosted(recency: &Recency, created: Timestamp, at: Timestamp) -> Option<Measu
 /// Of those who were in a two-way conversation, the one with most authority, then most activity on the deal.
 fn champion(facts: &DealFacts, created: Timestamp, at: Timestamp) -> Option<Measured> {
     let named = |contact: &&DealContact| {
-        contact.role.as_deref().is_some_and(|role| role.to_lowercase().contains("champion"))
+        contact
+            .role
+            .as_deref()
+            .is_some_and(|role| role.to_lowercase().contains("champion"))
     };
     let champion = facts
         .contacts
@@ -171,12 +195,16 @@ fn champion(facts: &DealFacts, created: Timestamp, at: Timestamp) -> Option<Meas
                 .then(b.contact_id.cmp(&a.contact_id))
         })?;
     let last = champion.last_answer?.max(created);
-    Some(since(last, 1.0, at, |ago| format!("{} last answered {ago}", champion.contact_id)))
+    Some(since(last, 1.0, at, |ago| {
+        format!("{} last answered {ago}", champion.contact_id)
+    }))
 }
 
 /// How much an engaged contact still counts: 1 while fresh, falling to 0.
 fn presence(rules: &DealHealth, contact: &DealContact, at: Timestamp) -> f64 {
-    let Some(last) = contact.last_answer else { return 0.0 };
+    let Some(last) = contact.last_answer else {
+        return 0.0;
+    };
     let (fresh, faded) = (rules.contacts.fresh_days, rules.contacts.faded_days);
     1.0 - ((at.days_since(last) - fresh) / (faded - fresh)).clamp(0.0, 1.0)
 }
@@ -187,12 +215,23 @@ fn grace(rules: &DealHealth, created: Timestamp, at: Timestamp) -> f64 {
 }
 
 fn single_threaded(rules: &DealHealth, facts: &DealFacts, created: Timestamp, at: Timestamp) -> Measured {
-    let engaged: f64 = facts.contacts.iter().map(|contact| presence(rules, contact, at)).sum();
-    let people = facts.contacts.iter().filter(|contact| presence(rules, contact, at) > 0.0).count();
+    let engaged: f64 = facts
+        .contacts
+        .iter()
+        .map(|contact| presence(rules, contact, at))
+        .sum();
+    let people = facts
+        .contacts
+        .iter()
+        .filter(|contact| presence(rules, contact, at) > 0.0)
+        .count();
     Measured {
         quantity: (rules.contacts.required - engaged).max(0.0) * grace(rules, created, at),
         course: Course::Fading,
-        reason: format!("{} answered lately", counted(people as i64, "contact", "contacts")),
+        reason: format!(
+            "{} answered lately",
+            counted(people as i64, "contact", "contacts")
+        ),
     }
 }
 
@@ -226,7 +265,11 @@ fn stalled(rules: &DealHealth, facts: &DealFacts, at: Timestamp) -> Option<Measu
 }
 
 /// The instant at which a quantity that grows with time reaches a value.
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "centuries fit in f64 microseconds")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "centuries fit in f64 microseconds"
+)]
 pub(crate) fn reached_at(anchor: Timestamp, scale_days: f64, quantity: f64) -> Timestamp {
     anchor.plus_micros((quantity * scale_days * DAY_US as f64).ceil() as i64)
 }

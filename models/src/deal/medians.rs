@@ -33,7 +33,10 @@ impl StageMedians {
             }
             let left = spell.to.filter(|to| *to <= at);
             let days = left.unwrap_or(at).days_since(spell.from).max(0.0);
-            spells.entry(&spell.stage).or_default().push((days, left.is_some()));
+            spells
+                .entry(&spell.stage)
+                .or_default()
+                .push((days, left.is_some()));
         }
         Self(
             spells
@@ -50,7 +53,10 @@ impl StageMedians {
     /// The median of a stage when it is from at least so many spells.
     #[must_use]
     pub fn of_stage(&self, stage: &str, min_spells: usize) -> Option<StageMedian> {
-        self.0.get(stage).copied().filter(|median| median.spells >= min_spells)
+        self.0
+            .get(stage)
+            .copied()
+            .filter(|median| median.spells >= min_spells)
     }
 }
 

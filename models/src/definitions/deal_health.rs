@@ -135,7 +135,10 @@ impl DealHealth {
         let held = previous.and_then(|label| self.bands.iter().position(|band| band.label == label));
         let stays = held.is_some_and(|held| {
             let low = self.bands[held].at_least - self.band_margin;
-            let high = self.bands.get(held + 1).map_or(f64::INFINITY, |next| next.at_least + self.band_margin);
+            let high = self
+                .bands
+                .get(held + 1)
+                .map_or(f64::INFINITY, |next| next.at_least + self.band_margin);
             value >= low && value < high
         });
         let place = held.filter(|_| stays).unwrap_or(raw);

@@ -27,9 +27,38 @@ pub enum DuplicateReason {
 
 /// Words of legal forms that say nothing about who a company is.
 const LEGAL_FORMS: &[&str] = &[
-    "inc", "incorporated", "llc", "llp", "ltd", "limited", "gmbh", "ag", "kg", "se", "sa", "sas", "sarl", "srl",
-    "spa", "bv", "nv", "ab", "oy", "as", "aps", "plc", "corp", "corporation", "co", "company", "pty", "pte",
-    "holding", "holdings", "group", "the",
+    "inc",
+    "incorporated",
+    "llc",
+    "llp",
+    "ltd",
+    "limited",
+    "gmbh",
+    "ag",
+    "kg",
+    "se",
+    "sa",
+    "sas",
+    "sarl",
+    "srl",
+    "spa",
+    "bv",
+    "nv",
+    "ab",
+    "oy",
+    "as",
+    "aps",
+    "plc",
+    "corp",
+    "corporation",
+    "co",
+    "company",
+    "pty",
+    "pte",
+    "holding",
+    "holdings",
+    "group",
+    "the",
 ];
 
 /// A company name without case, punctuation and legal form; `None` when nothing is left.
@@ -56,7 +85,10 @@ pub(crate) fn find(
 ) -> Vec<DuplicateCompanies> {
     let mut found: Vec<DuplicateCompanies> = Vec::new();
     let mut listed: BTreeSet<Vec<Arc<str>>> = BTreeSet::new();
-    for (reason, groups) in [(DuplicateReason::Domain, by_domain), (DuplicateReason::Name, by_name)] {
+    for (reason, groups) in [
+        (DuplicateReason::Domain, by_domain),
+        (DuplicateReason::Name, by_name),
+    ] {
         for (key, mut account_ids) in groups {
             account_ids.sort();
             account_ids.dedup();

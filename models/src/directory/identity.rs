@@ -88,8 +88,9 @@ impl Identity {
         self.places.push(Place::default());
         self.parents.push(node);
         let (hasher, ids) = (&self.hasher, &self.ids);
-        self.index
-            .insert_unique(hasher.hash_one(id), node, |held| hasher.hash_one(&*ids[*held as usize]));
+        self.index.insert_unique(hasher.hash_one(id), node, |held| {
+            hasher.hash_one(&*ids[*held as usize])
+        });
         node
     }
 

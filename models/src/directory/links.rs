@@ -8,9 +8,14 @@ pub(crate) type Node = u32;
 pub(crate) const NONE: Node = u32::MAX;
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::box_collection,
+    reason = "a second pointer for the rare many keeps the common one small"
+)]
 enum Many {
     One(Node),
-    More(Vec<Node>),
+    /// Boxed, so that the usual single link costs 16 bytes.
+    More(Box<Vec<Node>>),
 }
 
 /// From a node to the nodes that point at it. Most have one, which then needs no allocation of its own.
@@ -39,7 +44,7 @@ impl Links {
             Some(Many::More(all)) => all.push(to),
             Some(one @ Many::One(_)) => {
                 let Many::One(held) = *one else { return };
-                *one = Many::More(vec![held, to]);
+                *one = Many::More(Box::new(vec![held, to]));
             }
         }
     }

@@ -58,13 +58,13 @@ impl Directory {
         match kind {
             EntityKind::Contact => self.contacts.members(root).into_iter().any(|node| {
                 let slot = &self.contact_slots[node as usize];
-                slot.seen || !slot.crm.is_empty() || !slot.enrichment.is_empty()
+                slot.seen || !slot.crm.is_empty() || !slot.enrichment().is_empty()
             }),
             EntityKind::Account => self.accounts.members(root).into_iter().any(|node| {
                 let slot = &self.account_slots[node as usize];
                 slot.seen
                     || !slot.crm.is_empty()
-                    || !slot.enrichment.is_empty()
+                    || !slot.enrichment().is_empty()
                     || !self.contacts_of.of(node).is_empty()
                     || !self.deals_of_account.of(node).is_empty()
             }),
@@ -138,11 +138,11 @@ impl Directory {
         let records = |node: Node| match kind {
             EntityKind::Contact => {
                 let slot = &self.contact_slots[node as usize];
-                (&slot.crm, &slot.enrichment)
+                (&slot.crm, slot.enrichment())
             }
             EntityKind::Account => {
                 let slot = &self.account_slots[node as usize];
-                (&slot.crm, &slot.enrichment)
+                (&slot.crm, slot.enrichment())
             }
             EntityKind::Deal | EntityKind::Tenant => (&self.deal_slots[node as usize].crm, &empty),
         };
@@ -195,8 +195,14 @@ impl Directory {
             .map(|node| (*node, &self.contact_slots[*node as usize]))
             .filter(|(_, slot)| slot.account != NONE)
             .min_by(|(a, slot_a), (b, slot_b)| {
-                (slot_a.evidence, std::cmp::Reverse(said_at(slot_a.evidence, slot_a)))
-                    .cmp(&(slot_b.evidence, std::cmp::Reverse(said_at(slot_b.evidence, slot_b))))
+                (
+                    slot_a.evidence,
+                    std::cmp::Reverse(said_at(slot_a.evidence, slot_a)),
+                )
+                    .cmp(&(
+                        slot_b.evidence,
+                        std::cmp::Reverse(said_at(slot_b.evidence, slot_b)),
+                    ))
                     .then_with(|| self.contacts.id(*a).cmp(self.contacts.id(*b)))
             })?;
         let account = self.accounts.root(best.1.account);
@@ -234,7 +240,12 @@ impl Directory {
             return Vec::new();
         };
         let nodes = self.accounts.members(root);
-        self.living_deals(nodes.iter().flat_map(|node| self.deals_of_account.of(*node)).copied())
+        self.living_deals(
+            nodes
+                .iter()
+                .flat_map(|node| self.deals_of_account.of(*node))
+                .copied(),
+        )
     }
 
     /// Canonical ids of the living deals a contact takes part in by role or as its main contact, sorted.
@@ -249,7 +260,12 @@ impl Directory {
     pub(super) fn deal_roots_of_contact(&self, contact_root: Node) -> Vec<Node> {
         let mut deals = Vec::new();
         for node in self.contacts.members(contact_root) {
-            deals.extend(self.deals_of_contact.of(node).iter().map(|deal| self.deals.root(*deal)));
+            deals.extend(
+                self.deals_of_contact
+                    .of(node)
+                    .iter()
+                    .map(|deal| self.deals.root(*deal)),
+            );
             deals.extend(
                 self.roles_of_contact
                     .of(node)
@@ -266,7 +282,8 @@ impl Directory {
         let mut deals: Vec<Arc<str>> = nodes
             .map(|node| self.deals.root(node))
             .filter(|root| {
-                self.deals.place(*root).standing != Standing::Deleted && self.is_known(EntityKind::Deal, *root)
+                self.deals.place(*root).standing != Standing::Deleted
+                    && self.is_known(EntityKind::Deal, *root)
             })
             .map(|root| Arc::clone(self.deals.id(root)))
             .collect();
@@ -279,7 +296,11 @@ impl Directory {
     #[must_use]
     pub fn account_of_deal(&self, deal: &str) -> Option<Arc<str>> {
         let root = self.root_of(EntityKind::Deal, deal)?;
-        let slots = self.deals.members(root).into_iter().map(|node| &self.deal_slots[node as usize]);
+        let slots = self
+            .deals
+            .members(root)
+            .into_iter()
+            .map(|node| &self.deal_slots[node as usize]);
         let (mut by_account, mut by_contact) = (None, None);
         for slot in slots {
             if slot.account != NONE && by_account.is_none() {
@@ -304,7 +325,9 @@ impl Directory {
         for node in self.deals.members(root) {
             let main = self.deal_slots[node as usize].contact;
             if main != NONE {
-                roles.entry(Arc::clone(self.contacts.id(self.contacts.root(main)))).or_default();
+                roles
+                    .entry(Arc::clone(self.contacts.id(self.contacts.root(main))))
+                    .or_default();
             }
             for role in self.roles_of_deal.of(node) {
                 let role = &self.roles[*role as usize];
@@ -376,7 +399,7 @@ impl Directory {
 fn said_at(evidence: Evidence, slot: &super::Slot) -> OrderKey {
     let record = match evidence {
         Evidence::Crm => &slot.crm,
-        Evidence::Enrichment => &slot.enrichment,
+        Evidence::Enrichment => slot.enrichment(),
         Evidence::Events | Evidence::Domain | Evidence::Nothing => return OrderKey::default(),
     };
     record

@@ -40,7 +40,7 @@ impl Directory {
         self.touch_contact(node, touched);
         let slot = &self.contact_slots[node as usize];
         let merged_into = slot.crm.value(record::MERGED_INTO).map(str::to_owned);
-        let email = [&slot.crm, &slot.enrichment]
+        let email = [&slot.crm, slot.enrichment()]
             .into_iter()
             .find_map(|record| record.value(record::EMAIL).and_then(normal_email));
         let standing = standing(&slot.crm);
@@ -73,9 +73,12 @@ impl Directory {
     fn account_named_by(&mut self, node: Node, claim: Node) -> (Node, Evidence) {
         let slot = &self.contact_slots[node as usize];
         let hint = slot.hint_account;
-        let named = [(&slot.crm, Evidence::Crm), (&slot.enrichment, Evidence::Enrichment)]
-            .into_iter()
-            .find_map(|(record, evidence)| Some((record.value(record::ACCOUNT_ID)?.to_owned(), evidence)));
+        let named = [
+            (&slot.crm, Evidence::Crm),
+            (slot.enrichment(), Evidence::Enrichment),
+        ]
+        .into_iter()
+        .find_map(|(record, evidence)| Some((record.value(record::ACCOUNT_ID)?.to_owned(), evidence)));
         if let Some((account, evidence)) = named {
             return (self.account_node(&account), evidence);
         }
@@ -96,7 +99,7 @@ impl Directory {
         self.touch_account(node, touched);
         let slot = &self.account_slots[node as usize];
         let merged_into = slot.crm.value(record::MERGED_INTO).map(str::to_owned);
-        let domain = [&slot.crm, &slot.enrichment].into_iter().find_map(|record| {
+        let domain = [&slot.crm, slot.enrichment()].into_iter().find_map(|record| {
             [record::DOMAIN, record::WEBSITE]
                 .into_iter()
                 .find_map(|field| record.value(field).and_then(company_domain))
@@ -184,7 +187,9 @@ impl Directory {
 
     fn touch_deals(&self, nodes: &[Node], touched: &mut Touched) {
         let known = nodes.iter().filter(|node| **node != NONE);
-        touched.deals.extend(known.map(|node| Arc::clone(self.deals.id(self.deals.root(*node)))));
+        touched
+            .deals
+            .extend(known.map(|node| Arc::clone(self.deals.id(self.deals.root(*node)))));
     }
 
     fn touch_account(&self, node: Node, touched: &mut Touched) {

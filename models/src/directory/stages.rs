@@ -82,7 +82,9 @@ impl StageCatalogue {
         let mut all: Vec<_> = objects.collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         for (id, fields) in all {
-            let name = first(&fields, &["name", "label", "stage"]).unwrap_or(&id).to_owned();
+            let name = first(&fields, &["name", "label", "stage"])
+                .unwrap_or(&id)
+                .to_owned();
             let probability = first(&fields, &["probability", "default_probability"])
                 .and_then(number)
                 .map(|p| if p > 1.0 { p / 100.0 } else { p });
@@ -93,10 +95,13 @@ impl StageCatalogue {
                 probability,
                 name,
             };
-            for key in [Some(id.as_str()), first(&fields, &["stage_id"]), Some(&stage.name)] {
-                if let Some(key) = key {
-                    by_name.entry(key.to_lowercase()).or_insert_with(|| stage.clone());
-                }
+            let names = [
+                Some(id.as_str()),
+                first(&fields, &["stage_id"]),
+                Some(&stage.name),
+            ];
+            for key in names.into_iter().flatten() {
+                by_name.entry(key.to_lowercase()).or_insert_with(|| stage.clone());
             }
         }
         Self { by_name }
@@ -161,7 +166,15 @@ fn outcome_of_name(name: &str) -> Outcome {
         .collect();
     let words: Vec<&str> = name.split_whitespace().collect();
     let has = |list: &[&str]| words.iter().any(|word| list.contains(word));
-    if has(&["lost", "closedlost", "declined", "cancelled", "canceled", "disqualified", "abandoned"]) {
+    if has(&[
+        "lost",
+        "closedlost",
+        "declined",
+        "cancelled",
+        "canceled",
+        "disqualified",
+        "abandoned",
+    ]) {
         Outcome::Lost
     } else if has(&["won", "closedwon"]) {
         Outcome::Won
@@ -175,7 +188,10 @@ mod tests {
     use super::*;
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -184,9 +200,15 @@ mod tests {
         let cases: [(&[(&str, &str)], Outcome); 8] = [
             (&[("stage", "Closed Won")], Outcome::Won),
             (&[("dealstage", "closedlost")], Outcome::Lost),
-            (&[("stage", "Won over by demo"), ("is_closed", "false")], Outcome::Open),
+            (
+                &[("stage", "Won over by demo"), ("is_closed", "false")],
+                Outcome::Open,
+            ),
             (&[("stage", "Engaging")], Outcome::Open),
-            (&[("stage", "x"), ("is_closed", "true"), ("is_won", "false")], Outcome::Lost),
+            (
+                &[("stage", "x"), ("is_closed", "true"), ("is_won", "false")],
+                Outcome::Lost,
+            ),
             (&[("is_won", "TRUE")], Outcome::Won),
             (&[("status", "lost"), ("stage", "Negotiation")], Outcome::Lost),
             (&[], Outcome::Open),

@@ -52,23 +52,62 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     let deal = prop_oneof![Just("d1"), Just("d2")];
     let text = |value: &str| Some(value.to_owned());
     let row = prop_oneof![
-        (contact.clone(), email.clone()).prop_map(move |(id, v)| ("contact", id.to_owned(), "email", text(v))),
+        (contact.clone(), email.clone()).prop_map(move |(id, v)| (
+            "contact",
+            id.to_owned(),
+            "email",
+            text(v)
+        )),
         (contact.clone(), email).prop_map(move |(id, v)| ("person", id.to_owned(), "email", text(v))),
-        (contact.clone(), prop::option::of(contact.clone()))
-            .prop_map(|(id, v)| ("contact", id.to_owned(), crm::MERGED_INTO, v.map(str::to_owned))),
-        (contact.clone(), any::<bool>())
-            .prop_map(|(id, v)| ("contact", id.to_owned(), crm::DELETED, Some(v.to_string()))),
-        (contact.clone(), prop::option::of(account.clone()))
-            .prop_map(|(id, v)| ("contact", id.to_owned(), "account_id", v.map(str::to_owned))),
-        (account.clone(), prop_oneof![Just("x.io"), Just("y.io")])
-            .prop_map(move |(id, v)| ("account", id.to_owned(), "domain", text(v))),
-        (account.clone(), prop::option::of(account.clone()))
-            .prop_map(|(id, v)| ("account", id.to_owned(), crm::MERGED_INTO, v.map(str::to_owned))),
-        (account.clone(), any::<bool>())
-            .prop_map(|(id, v)| ("account", id.to_owned(), crm::DELETED, Some(v.to_string()))),
+        (contact.clone(), prop::option::of(contact.clone())).prop_map(|(id, v)| (
+            "contact",
+            id.to_owned(),
+            crm::MERGED_INTO,
+            v.map(str::to_owned)
+        )),
+        (contact.clone(), any::<bool>()).prop_map(|(id, v)| (
+            "contact",
+            id.to_owned(),
+            crm::DELETED,
+            Some(v.to_string())
+        )),
+        (contact.clone(), prop::option::of(account.clone())).prop_map(|(id, v)| (
+            "contact",
+            id.to_owned(),
+            "account_id",
+            v.map(str::to_owned)
+        )),
+        (account.clone(), prop_oneof![Just("x.io"), Just("y.io")]).prop_map(move |(id, v)| (
+            "account",
+            id.to_owned(),
+            "domain",
+            text(v)
+        )),
+        (account.clone(), prop::option::of(account.clone())).prop_map(|(id, v)| (
+            "account",
+            id.to_owned(),
+            crm::MERGED_INTO,
+            v.map(str::to_owned)
+        )),
+        (account.clone(), any::<bool>()).prop_map(|(id, v)| (
+            "account",
+            id.to_owned(),
+            crm::DELETED,
+            Some(v.to_string())
+        )),
         (deal.clone(), account).prop_map(move |(id, v)| ("deal", id.to_owned(), "account_id", text(v))),
-        (deal.clone(), contact.clone()).prop_map(move |(id, v)| ("deal", id.to_owned(), "contact_id", text(v))),
-        (deal, contact, "[a-b]").prop_map(|(deal, contact, v)| ("role", format!("{deal}/{contact}"), "role", Some(v))),
+        (deal.clone(), contact.clone()).prop_map(move |(id, v)| (
+            "deal",
+            id.to_owned(),
+            "contact_id",
+            text(v)
+        )),
+        (deal, contact, "[a-b]").prop_map(|(deal, contact, v)| (
+            "role",
+            format!("{deal}/{contact}"),
+            "role",
+            Some(v)
+        )),
     ];
     prop::collection::vec((row, 0i64..4), 1..25).prop_map(|rows| {
         rows.into_iter()
@@ -139,13 +178,25 @@ fn an_address_is_its_contact_and_a_merge_can_be_undone() {
     assert_eq!(directory.canonical(Contact, "jo@acme.io").as_deref(), Some("c1"));
     assert_eq!(directory.canonical(Contact, "JO@acme.io").as_deref(), Some("c1"));
     assert_eq!(directory.account_of("joe@acme.io").as_deref(), Some("a1"));
-    assert_eq!(directory.fields(Account, "a1").get("industry").map(String::as_str), Some("software"));
-    let touched = directory.apply("crm_state", &crm_state(&[("contact", "c2", crm::MERGED_INTO, 2, Some("c1"))]));
+    assert_eq!(
+        directory
+            .fields(Account, "a1")
+            .get("industry")
+            .map(String::as_str),
+        Some("software")
+    );
+    let touched = directory.apply(
+        "crm_state",
+        &crm_state(&[("contact", "c2", crm::MERGED_INTO, 2, Some("c1"))]),
+    );
     assert!(touched.contacts.contains("c1") && touched.contacts.contains("c2"));
     assert!(touched.accounts.contains("a1"));
     assert_eq!(directory.canonical(Contact, "joe@acme.io").as_deref(), Some("c1"));
     assert_eq!(directory.contacts_of("a1").len(), 1);
-    directory.apply("crm_state", &crm_state(&[("contact", "c2", crm::MERGED_INTO, 3, None)]));
+    directory.apply(
+        "crm_state",
+        &crm_state(&[("contact", "c2", crm::MERGED_INTO, 3, None)]),
+    );
     assert_eq!(directory.canonical(Contact, "joe@acme.io").as_deref(), Some("c2"));
     assert_eq!(directory.contacts_of("a1").len(), 2);
 }
@@ -158,7 +209,10 @@ fn a_deleted_contact_is_gone_and_may_come_back() {
     ]);
     assert!(directory.is_deleted(Contact, "jo@acme.io"));
     assert!(directory.ids(Contact).is_empty());
-    directory.apply("crm_state", &crm_state(&[("contact", "c1", crm::DELETED, 3, Some("false"))]));
+    directory.apply(
+        "crm_state",
+        &crm_state(&[("contact", "c1", crm::DELETED, 3, Some("false"))]),
+    );
     assert_eq!(directory.ids(Contact).len(), 1);
 }
 

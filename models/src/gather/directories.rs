@@ -74,7 +74,10 @@ impl Directories {
 
     /// The live directory of a tenant that was heard of, as far as it is filled.
     pub(crate) fn loaded(&self, tenant_id: &str) -> Option<Shared> {
-        self.live.read().get(tenant_id).map(|live| Arc::clone(&live.directory))
+        self.live
+            .read()
+            .get(tenant_id)
+            .map(|live| Arc::clone(&live.directory))
     }
 
     /// The directory at a state of knowledge. The live one is loaded from all rows at its first use; later changes
@@ -137,7 +140,11 @@ impl Directories {
     pub fn apply(&self, pipeline: &str, batch: &RecordBatch) -> Vec<(Arc<str>, Touched)> {
         let mut touched = Vec::new();
         for (tenant, rows) in rows_by_tenant(batch) {
-            let changes = self.live_of(&tenant).directory.write().apply_rows(pipeline, batch, &rows);
+            let changes = self
+                .live_of(&tenant)
+                .directory
+                .write()
+                .apply_rows(pipeline, batch, &rows);
             touched.push((tenant, changes));
         }
         touched

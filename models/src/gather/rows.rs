@@ -34,11 +34,15 @@ pub(super) fn misshapen(pipeline: &str) -> Failure {
 }
 
 fn integers(batch: &RecordBatch, name: &str) -> Option<Int64Array> {
-    as_type(batch.column_by_name(name)?, &DataType::Int64)?.as_primitive_opt::<Int64Type>().cloned()
+    as_type(batch.column_by_name(name)?, &DataType::Int64)?
+        .as_primitive_opt::<Int64Type>()
+        .cloned()
 }
 
 fn floats(batch: &RecordBatch, name: &str) -> Option<Float64Array> {
-    as_type(batch.column_by_name(name)?, &DataType::Float64)?.as_primitive_opt::<Float64Type>().cloned()
+    as_type(batch.column_by_name(name)?, &DataType::Float64)?
+        .as_primitive_opt::<Float64Type>()
+        .cloned()
 }
 
 fn as_type(column: &ArrayRef, data_type: &DataType) -> Option<ArrayRef> {
@@ -66,7 +70,11 @@ impl<'a> ActivityColumns<'a> {
     pub(super) fn of(batch: &'a RecordBatch, key: &str) -> Option<Self> {
         let mut sums = Vec::new();
         for field in batch.schema_ref().fields() {
-            if let Some(days) = field.name().strip_prefix("s_days_").and_then(|days| days.parse().ok()) {
+            if let Some(days) = field
+                .name()
+                .strip_prefix("s_days_")
+                .and_then(|days| days.parse().ok())
+            {
                 sums.push((days, floats(batch, field.name())?));
             }
         }
@@ -80,7 +88,10 @@ impl<'a> ActivityColumns<'a> {
             sums,
             value_sum: floats(batch, "value_sum")?,
             value_max: floats(batch, "value_max")?,
-            times: [time_column(batch, "first_time")?, time_column(batch, "last_time")?],
+            times: [
+                time_column(batch, "first_time")?,
+                time_column(batch, "last_time")?,
+            ],
         })
     }
 
@@ -90,7 +101,11 @@ impl<'a> ActivityColumns<'a> {
 
     pub(super) fn row(&self, row: usize, names: &mut HashMap<String, Arc<str>>) -> ActivityRow {
         ActivityRow {
-            event_type: Arc::clone(names.entry_ref(self.types.value(row)).or_insert_with(|| self.types.value(row).into())),
+            event_type: Arc::clone(
+                names
+                    .entry_ref(self.types.value(row))
+                    .or_insert_with(|| self.types.value(row).into()),
+            ),
             direction: direction(self.directions, row),
             machine_class: machine_class(self.classes, row),
             era: self.era.value(row),
@@ -109,7 +124,11 @@ impl<'a> ActivityColumns<'a> {
 }
 
 fn or_zero(column: &Float64Array, row: usize) -> f64 {
-    if column.is_null(row) { 0.0 } else { column.value(row) }
+    if column.is_null(row) {
+        0.0
+    } else {
+        column.value(row)
+    }
 }
 
 fn direction(column: &StringViewArray, row: usize) -> Option<Direction> {
@@ -160,7 +179,11 @@ pub(super) fn add(rows: &mut Vec<ActivityRow>, new: ActivityRow) {
 /// One order for the same rows, whatever order they came in.
 pub(super) fn sort(rows: &mut [ActivityRow]) {
     let key = |row: &ActivityRow| {
-        (row.era, row.direction.map(Direction::as_str), row.machine_class.as_str())
+        (
+            row.era,
+            row.direction.map(Direction::as_str),
+            row.machine_class.as_str(),
+        )
     };
     rows.sort_by(|a, b| a.event_type.cmp(&b.event_type).then_with(|| key(a).cmp(&key(b))));
 }
@@ -185,7 +208,11 @@ pub(super) fn rhythm(batches: &[RecordBatch], grouped: &Grouped) -> Vec<Vec<Rhyt
             let Ok(hour_of_week @ 0..168) = u8::try_from(hours.value(row)) else {
                 continue;
             };
-            let event_type = Arc::clone(names.entry_ref(types.value(row)).or_insert_with(|| types.value(row).into()));
+            let event_type = Arc::clone(
+                names
+                    .entry_ref(types.value(row))
+                    .or_insert_with(|| types.value(row).into()),
+            );
             let machine_class = machine_class(classes, row);
             let same = rhythm[*place].iter_mut().find(|held| {
                 held.hour_of_week == hour_of_week
@@ -216,7 +243,10 @@ pub(super) fn rhythm(batches: &[RecordBatch], grouped: &Grouped) -> Vec<Vec<Rhyt
 }
 
 /// Values of each field of each deal.
-pub(super) fn histories(batches: &[RecordBatch], grouped: &Grouped) -> Vec<BTreeMap<String, Vec<FieldValue>>> {
+pub(super) fn histories(
+    batches: &[RecordBatch],
+    grouped: &Grouped,
+) -> Vec<BTreeMap<String, Vec<FieldValue>>> {
     let mut histories: Vec<BTreeMap<String, Vec<FieldValue>>> = vec![BTreeMap::new(); grouped.ids.len()];
     for batch in batches {
         let (Some(deals), Some(fields), Some(keys), Some(values)) = (

@@ -69,7 +69,10 @@ pub(super) fn contact_look_at(
 /// The lower bound of the band of an engagement; none for the lowest.
 fn band_bound(definitions: &Definitions, value: f64) -> Option<f64> {
     let bands = definitions.engagement.bands.iter().rev();
-    bands.map(|band| band.at_least).find(|bound| value >= *bound).filter(|bound| *bound > 0.0)
+    bands
+        .map(|band| band.at_least)
+        .find(|bound| value >= *bound)
+        .filter(|bound| *bound > 0.0)
 }
 
 /// The least raw priority that keeps the tier; none when every one does.
@@ -90,7 +93,11 @@ fn raw_bound(definitions: &Definitions, cut_offs: Option<&CutOffs>, raw: f64, cu
     let (mut low, mut high) = (0.0, raw);
     for _ in 0..40 {
         let middle = f64::midpoint(low, high);
-        if keeps(middle) { high = middle } else { low = middle }
+        if keeps(middle) {
+            high = middle
+        } else {
+            low = middle
+        }
     }
     (high > 0.0).then_some(high)
 }
@@ -110,7 +117,8 @@ pub(super) fn deal_look_at(
     }
     let bound = rules.bands[place].at_least - rules.band_margin;
     let days = ((value - bound) / steepest(rules, facts)).max(0.0);
-    days.is_finite().then(|| instant_after(at, days.min(3_653.0)).max(at.plus_micros(SECOND_US)))
+    days.is_finite()
+        .then(|| instant_after(at, days.min(3_653.0)).max(at.plus_micros(SECOND_US)))
 }
 
 fn steepest(rules: &DealHealth, facts: &DealFacts) -> f64 {
@@ -126,7 +134,11 @@ fn steepest(rules: &DealHealth, facts: &DealFacts) -> f64 {
                 "single_threaded" => people / fade + contacts.required / grace,
                 "no_power" => 1.0 / (contacts.power * fade) + 1.0 / grace,
                 "slips" => 0.0,
-                "stalled" => 1.0 / facts.stage_median.map_or(rules.default_stage_days, |median| median.days.max(1.0)),
+                "stalled" => {
+                    1.0 / facts
+                        .stage_median
+                        .map_or(rules.default_stage_days, |median| median.days.max(1.0))
+                }
                 _ => 1.0,
             };
             a_day * rule.points / (rule.full - rule.start)
@@ -140,8 +152,13 @@ impl LiveScorer {
         let now = self.clock.now();
         let mut due: Vec<Due> = Vec::new();
         while due.len() < self.settings.batch_timers.max(1) {
-            let Some(next) = self.timers.lock().pop(now) else { break };
-            let current = self.memory.write().disarm(&next.tenant, next.kind, &next.id, next.at);
+            let Some(next) = self.timers.lock().pop(now) else {
+                break;
+            };
+            let current = self
+                .memory
+                .write()
+                .disarm(&next.tenant, next.kind, &next.id, next.at);
             if current && !self.state.lock().queues.waits(next.kind, &next.tenant, &next.id) {
                 due.push(next);
             }
@@ -194,7 +211,11 @@ impl LiveScorer {
                 let contacts = view.contact_facts(which).await?;
                 let accounts = view.account_axes(which, &contacts, now, Detail::Value).await?;
                 for facts in contacts {
-                    let account = facts.account_id.as_ref().and_then(|id| accounts.get(id)).map(|(facts, _)| facts);
+                    let account = facts
+                        .account_id
+                        .as_ref()
+                        .and_then(|id| accounts.get(id))
+                        .map(|(facts, _)| facts);
                     let aging = AgingContact {
                         view: &view,
                         facts: &facts,
@@ -206,7 +227,17 @@ impl LiveScorer {
             }
             EntityKind::Deal => {
                 for facts in view.deals(which, now).await? {
-                    self.follow(&view, kind, &facts.deal_id, &AgingDeal { view: &view, facts: &facts }, now, &mut turn);
+                    self.follow(
+                        &view,
+                        kind,
+                        &facts.deal_id,
+                        &AgingDeal {
+                            view: &view,
+                            facts: &facts,
+                        },
+                        now,
+                        &mut turn,
+                    );
                 }
             }
             EntityKind::Account | EntityKind::Tenant => {}
@@ -215,12 +246,25 @@ impl LiveScorer {
     }
 
     /// Follows one idle entity from when it was last scored to now, crossing by crossing, and arms the next one.
-    fn follow(&self, view: &View, kind: EntityKind, id: &str, aging: &dyn Aging, now: Timestamp, turn: &mut Turn) {
+    fn follow(
+        &self,
+        view: &View,
+        kind: EntityKind,
+        id: &str,
+        aging: &dyn Aging,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
         let id: Arc<str> = id.into();
         let (mut from, mut tiers) = {
             let memory = self.memory.read();
-            let Some(entry) = memory.entry(&view.tenant_id, kind, &id) else { return };
-            (entry.scored, memory.tiers(&view.tenant_id, kind, Some(std::slice::from_ref(&id))))
+            let Some(entry) = memory.entry(&view.tenant_id, kind, &id) else {
+                return;
+            };
+            (
+                entry.scored,
+                memory.tiers(&view.tenant_id, kind, Some(std::slice::from_ref(&id))),
+            )
         };
         let mut writer = Writer::new(
             self,
@@ -300,26 +344,48 @@ impl Aging for AgingContact<'_> {
             }
             fixed
                 .borrow_mut()
-                .get_or_insert_with(|| score_contact(definitions, self.facts, &self.rhythm, at, Detail::Value))
+                .get_or_insert_with(|| {
+                    score_contact(definitions, self.facts, &self.rhythm, at, Detail::Value)
+                })
                 .clone()
         };
         let scores_at = |at: Timestamp| {
-            let account = self.account.map(|facts| score_account(definitions, facts, at, Detail::Value));
+            let account = self
+                .account
+                .map(|facts| score_account(definitions, facts, at, Detail::Value));
             (contact_at(at), account)
         };
-        let of_priority = tiers.get(&(Arc::clone(id), "priority".to_owned())).and_then(|current| {
-            tier_crossing(definitions, scores_at, self.view.cuts.cut_offs.as_ref(), current, from)
-        });
-        let of_engagement = tiers.get(&(Arc::clone(id), "engagement".to_owned())).and_then(|current| {
-            let band = definitions.engagement.bands.iter().find(|band| band.label == *current)?;
-            engagement_crossing(definitions, self.facts, band.at_least, from)
-        });
+        let of_priority = tiers
+            .get(&(Arc::clone(id), "priority".to_owned()))
+            .and_then(|current| {
+                tier_crossing(
+                    definitions,
+                    scores_at,
+                    self.view.cuts.cut_offs.as_ref(),
+                    current,
+                    from,
+                )
+            });
+        let of_engagement = tiers
+            .get(&(Arc::clone(id), "engagement".to_owned()))
+            .and_then(|current| {
+                let band = definitions
+                    .engagement
+                    .bands
+                    .iter()
+                    .find(|band| band.label == *current)?;
+                engagement_crossing(definitions, self.facts, band.at_least, from)
+            });
         [of_priority, of_engagement].into_iter().flatten().min()
     }
 
     fn scores(&self, tiers: &Tiers, _id: &Arc<str>, at: Timestamp) -> Vec<Score> {
-        let account = self.account.map(|facts| score_account(&self.view.definitions, facts, at, Detail::Full));
-        let view = self.view.score_contact(self.facts.clone(), account.as_ref(), at, Detail::Full, tiers);
+        let account = self
+            .account
+            .map(|facts| score_account(&self.view.definitions, facts, at, Detail::Full));
+        let view = self
+            .view
+            .score_contact(self.facts.clone(), account.as_ref(), at, Detail::Full, tiers);
         contact_scores(view)
     }
 }
@@ -336,7 +402,15 @@ impl Aging for AgingDeal<'_> {
     }
 
     fn scores(&self, tiers: &Tiers, id: &Arc<str>, at: Timestamp) -> Vec<Score> {
-        let previous = tiers.get(&(Arc::clone(id), "health".to_owned())).map(String::as_str);
-        vec![score_deal(&self.view.definitions, self.facts, at, previous, Detail::Full)]
+        let previous = tiers
+            .get(&(Arc::clone(id), "health".to_owned()))
+            .map(String::as_str);
+        vec![score_deal(
+            &self.view.definitions,
+            self.facts,
+            at,
+            previous,
+            Detail::Full,
+        )]
     }
 }

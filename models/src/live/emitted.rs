@@ -111,7 +111,9 @@ impl Emitted {
     }
 
     fn text(&self, label: u16) -> Option<Arc<str>> {
-        self.labels.get(usize::from(label).checked_sub(1)?).map(Arc::clone)
+        self.labels
+            .get(usize::from(label).checked_sub(1)?)
+            .map(Arc::clone)
     }
 
     pub(super) fn entry(&self, tenant: &str, kind: EntityKind, id: &str) -> Option<&Entry> {
@@ -188,7 +190,9 @@ impl Emitted {
                     .into_iter()
                     .map(|(slot, value, tier)| (slot, value, tier.map_or(0, |tier| self.label(&tier))))
                     .collect();
-                let Some(entry) = self.entry_mut(&tenant, kind, &id) else { return };
+                let Some(entry) = self.entry_mut(&tenant, kind, &id) else {
+                    return;
+                };
                 for (slot, value, tier) in scores {
                     entry.values[slot] = value.unwrap_or(f64::NAN);
                     entry.tiers[slot] = tier;

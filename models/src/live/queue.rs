@@ -129,7 +129,11 @@ pub(super) fn entities_of(
                     found.push((EntityKind::Account, Arc::clone(&tenant), account));
                 }
                 let deals = directory.deals_of_contact(&id);
-                found.extend(deals.into_iter().map(|deal| (EntityKind::Deal, Arc::clone(&tenant), deal)));
+                found.extend(
+                    deals
+                        .into_iter()
+                        .map(|deal| (EntityKind::Deal, Arc::clone(&tenant), deal)),
+                );
             }
             found.push((kind, Arc::clone(&tenant), id));
         }

@@ -52,7 +52,9 @@ impl LiveScorer {
         let mut ended = Vec::new();
         for tenant in self.scoring.directories.tenants() {
             let enough = {
-                let least = self.scoring.definitions(&tenant, revgauge_contract::statistics::Knowledge::Now);
+                let least = self
+                    .scoring
+                    .definitions(&tenant, revgauge_contract::statistics::Knowledge::Now);
                 self.memory.read().contacts(&tenant) >= least.priority.min_population
             };
             let mut recuts = self.recuts.lock();
@@ -114,7 +116,9 @@ impl LiveScorer {
             return false;
         }
         let population = cuts.cut_offs.map_or(0, |cuts| cuts.population);
-        let definitions = self.scoring.definitions(tenant, revgauge_contract::statistics::Knowledge::Now);
+        let definitions = self
+            .scoring
+            .definitions(tenant, revgauge_contract::statistics::Knowledge::Now);
         let detail = serde_json::to_string(&cuts).unwrap_or_default();
         let change = ScoreChange {
             tenant_id: tenant.to_string(),
@@ -152,15 +156,30 @@ impl LiveScorer {
         };
         let (contacts, deals) = {
             let directory = directory.read();
-            (directory.ids(EntityKind::Contact), directory.ids(EntityKind::Deal))
+            (
+                directory.ids(EntityKind::Contact),
+                directory.ids(EntityKind::Deal),
+            )
         };
         let mut state = self.state.lock();
         state.sweeps.retain(|sweep| {
             !sweep.is_of(tenant, Mode::PriorityOnly, Cause::Recut)
                 && !sweep.is_of(tenant, Mode::AllChanges, Cause::Recut)
         });
-        state.sweeps.push(Sweep::new(tenant, EntityKind::Contact, contacts, Mode::PriorityOnly, Cause::Recut));
-        state.sweeps.push(Sweep::new(tenant, EntityKind::Deal, deals, Mode::AllChanges, Cause::Recut));
+        state.sweeps.push(Sweep::new(
+            tenant,
+            EntityKind::Contact,
+            contacts,
+            Mode::PriorityOnly,
+            Cause::Recut,
+        ));
+        state.sweeps.push(Sweep::new(
+            tenant,
+            EntityKind::Deal,
+            deals,
+            Mode::AllChanges,
+            Cause::Recut,
+        ));
     }
 }
 
@@ -177,10 +196,19 @@ async fn look(
     let mut values = Vec::with_capacity(ids.len());
     let mut rhythm = [0.0; 168];
     for ids in ids.chunks(scoring.settings.chunk_entities.clamp(1, 500)) {
-        for contact in view.contacts(Which::These(ids), at, Detail::Value, &Tiers::new()).await? {
+        for contact in view
+            .contacts(Which::These(ids), at, Detail::Value, &Tiers::new())
+            .await?
+        {
             add_rhythm(&view.definitions, &contact.facts.rhythm, &mut rhythm);
             if contact.priority.value.is_some() {
-                values.extend(contact.priority.facts.get("raw").and_then(serde_json::Value::as_f64));
+                values.extend(
+                    contact
+                        .priority
+                        .facts
+                        .get("raw")
+                        .and_then(serde_json::Value::as_f64),
+                );
             }
         }
         tokio::task::yield_now().await;
@@ -204,9 +232,9 @@ fn thin(ids: &mut Vec<Arc<str>>, sample: usize) {
 
 /// FNV-1a with a final mix: stable across runs and versions, which the standard hashers do not promise.
 fn scattered(text: &str) -> u64 {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^ (hash >> 33)
 }
@@ -217,7 +245,9 @@ mod tests {
 
     #[test]
     fn a_sample_is_about_as_large_as_asked_and_stable() {
-        let all: Vec<Arc<str>> = (0..20_000).map(|n| Arc::from(format!("c{n}@example.com"))).collect();
+        let all: Vec<Arc<str>> = (0..20_000)
+            .map(|n| Arc::from(format!("c{n}@example.com")))
+            .collect();
         let mut sample = all.clone();
         thin(&mut sample, 2_000);
         assert!((1_800..2_200).contains(&sample.len()), "{}", sample.len());

@@ -22,6 +22,9 @@ use crate::{
     service::{ContactView, View, account_scores, contact_scores},
 };
 
+/// Entities of one tenant.
+type Batch = (Arc<str>, Vec<Arc<str>>);
+
 /// What a batch is scored for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
@@ -35,7 +38,11 @@ impl LiveScorer {
         let work = {
             let mut state = self.state.lock();
             let at = state.as_of;
-            state.queues.contacts.pop(self.settings.batch_contacts).map(|work| (work, at))
+            state
+                .queues
+                .contacts
+                .pop(self.settings.batch_contacts)
+                .map(|work| (work, at))
         };
         self.score_popped(EntityKind::Contact, work).await
     }
@@ -44,7 +51,11 @@ impl LiveScorer {
         let work = {
             let mut state = self.state.lock();
             let at = state.as_of;
-            state.queues.deals.pop(self.settings.batch_deals).map(|work| (work, at))
+            state
+                .queues
+                .deals
+                .pop(self.settings.batch_deals)
+                .map(|work| (work, at))
         };
         self.score_popped(EntityKind::Deal, work).await
     }
@@ -55,13 +66,18 @@ impl LiveScorer {
         let work = {
             let mut state = self.state.lock();
             let at = state.as_of;
-            let interval_us = i64::try_from(self.settings.rollup_interval_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
+            let interval_us =
+                i64::try_from(self.settings.rollup_interval_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
             let due = self.clock.now() >= self.rolled_up.lock().plus_micros(interval_us);
             let busy = state.queues.contacts.len() > 0;
             if busy && !due {
                 None
             } else {
-                state.queues.accounts.pop(self.settings.batch_accounts).map(|work| (work, at))
+                state
+                    .queues
+                    .accounts
+                    .pop(self.settings.batch_accounts)
+                    .map(|work| (work, at))
             }
         };
         if work.is_some() {
@@ -70,11 +86,7 @@ impl LiveScorer {
         self.score_popped(EntityKind::Account, work).await
     }
 
-    async fn score_popped(
-        &self,
-        kind: EntityKind,
-        work: Option<((Arc<str>, Vec<Arc<str>>), Timestamp)>,
-    ) -> Turn {
+    async fn score_popped(&self, kind: EntityKind, work: Option<(Batch, Timestamp)>) -> Turn {
         let Some(((tenant, ids), at)) = work else {
             return Turn::default();
         };
@@ -234,17 +246,35 @@ impl<'a> Writer<'a> {
         let which = Which::These(ids);
         let facts = view.contact_facts(which).await?;
         let accounts = view.account_axes(which, &facts, at, Detail::Value).await?;
-        let tiers = self.scorer.memory.read().tiers(&view.tenant_id, EntityKind::Contact, Some(ids));
+        let tiers = self
+            .scorer
+            .memory
+            .read()
+            .tiers(&view.tenant_id, EntityKind::Contact, Some(ids));
         let mut full: HashMap<String, AccountScores> = HashMap::new();
-        for facts in facts {
+        // Facts come in the order of the ids; the ids' own allocations are those of the directory, and memory shares them.
+        for (facts, id) in facts.into_iter().zip(ids) {
             let account = facts.account_id.as_ref().and_then(|id| accounts.get(id));
-            let id: Arc<str> = facts.contact_id.as_str().into();
-            let quick = view.score_contact(facts, account.map(|(_, scores)| scores), at, Detail::Value, &tiers);
-            let ContactView { facts, scores, priority } = quick;
-            let told = contact_scores(ContactView { facts: Default::default(), scores, priority });
+            let quick = view.score_contact(
+                facts,
+                account.map(|(_, scores)| scores),
+                at,
+                Detail::Value,
+                &tiers,
+            );
+            let ContactView {
+                facts,
+                scores,
+                priority,
+            } = quick;
+            let told = contact_scores(ContactView {
+                facts: Default::default(),
+                scores,
+                priority,
+            });
             let look_at = crossing::contact_look_at(&view.definitions, &view.cuts, &told, at);
-            if !self.differs(EntityKind::Contact, &id, &told) {
-                self.note(EntityKind::Contact, &id, &[], look_at);
+            if !self.differs(EntityKind::Contact, id, &told) {
+                self.note(EntityKind::Contact, id, &[], look_at);
                 continue;
             }
             let account = account.map(|(facts, _)| {
@@ -253,7 +283,7 @@ impl<'a> Writer<'a> {
                     .or_insert_with(|| score_account(&view.definitions, facts, at, Detail::Full))
             });
             let told = contact_scores(view.score_contact(facts, account, at, Detail::Full, &tiers));
-            self.tell(EntityKind::Contact, &id, &told, look_at);
+            self.tell(EntityKind::Contact, id, &told, look_at);
         }
         Ok(())
     }
@@ -264,15 +294,14 @@ impl<'a> Writer<'a> {
         }
         let (view, at) = (self.view, self.pass.at);
         let accounts = view.accounts(Which::These(ids), at, Detail::Value).await?;
-        for account in accounts {
-            let id: Arc<str> = account.facts.account_id.as_str().into();
+        for (account, id) in accounts.into_iter().zip(ids) {
             let full = score_account(&view.definitions, &account.facts, at, Detail::Full);
             self.tell_members(&account.members, &full);
             let told = account_scores(account.scores);
-            if self.differs(EntityKind::Account, &id, &told) {
-                self.tell(EntityKind::Account, &id, &account_scores(full), None);
+            if self.differs(EntityKind::Account, id, &told) {
+                self.tell(EntityKind::Account, id, &account_scores(full), None);
             } else {
-                self.note(EntityKind::Account, &id, &[], None);
+                self.note(EntityKind::Account, id, &[], None);
             }
         }
         Ok(())
@@ -286,14 +315,26 @@ impl<'a> Writer<'a> {
         account: &AccountScores,
     ) {
         let view = self.view;
-        let ids: Vec<Arc<str>> = members.iter().map(|(facts, _)| Arc::from(facts.contact_id.as_str())).collect();
-        let tiers = self.scorer.memory.read().tiers(&view.tenant_id, EntityKind::Contact, Some(&ids));
+        let ids: Vec<Arc<str>> = members
+            .iter()
+            .map(|(facts, _)| Arc::from(facts.contact_id.as_str()))
+            .collect();
+        let tiers = self
+            .scorer
+            .memory
+            .read()
+            .tiers(&view.tenant_id, EntityKind::Contact, Some(&ids));
         let mode = self.pass.mode;
         if mode == Mode::AllChanges {
             self.pass.mode = Mode::PriorityOnly;
         }
         for ((facts, scores), id) in members.iter().zip(&ids) {
-            let known = self.scorer.memory.read().entry(&view.tenant_id, EntityKind::Contact, id).is_some();
+            let known = self
+                .scorer
+                .memory
+                .read()
+                .entry(&view.tenant_id, EntityKind::Contact, id)
+                .is_some();
             let priority = view.prioritise(&facts.contact_id, scores, Some(account), &tiers);
             let told = [priority];
             if known && self.differs(EntityKind::Contact, id, &told) {
@@ -309,17 +350,23 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let (view, at) = (self.view, self.pass.at);
-        let tiers = self.scorer.memory.read().tiers(&view.tenant_id, EntityKind::Deal, Some(ids));
-        for facts in view.deals(Which::These(ids), at).await? {
-            let id: Arc<str> = facts.deal_id.as_str().into();
-            let previous = tiers.get(&(Arc::clone(&id), "health".to_owned())).map(String::as_str);
+        let tiers = self
+            .scorer
+            .memory
+            .read()
+            .tiers(&view.tenant_id, EntityKind::Deal, Some(ids));
+        let deals = view.deals(Which::These(ids), at).await?;
+        for (facts, id) in deals.into_iter().zip(ids) {
+            let previous = tiers
+                .get(&(Arc::clone(id), "health".to_owned()))
+                .map(String::as_str);
             let told = [score_deal(&view.definitions, &facts, at, previous, Detail::Value)];
             let look_at = crossing::deal_look_at(&view.definitions, &facts, &told[0], at);
-            if self.differs(EntityKind::Deal, &id, &told) {
+            if self.differs(EntityKind::Deal, id, &told) {
                 let told = [score_deal(&view.definitions, &facts, at, previous, Detail::Full)];
-                self.tell(EntityKind::Deal, &id, &told, look_at);
+                self.tell(EntityKind::Deal, id, &told, look_at);
             } else {
-                self.note(EntityKind::Deal, &id, &[], look_at);
+                self.note(EntityKind::Deal, id, &[], look_at);
             }
         }
         Ok(())
@@ -351,7 +398,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes the scores that moved.
-    pub(super) fn tell(&mut self, kind: EntityKind, id: &Arc<str>, scores: &[Score], look_at: Option<Timestamp>) {
+    pub(super) fn tell(
+        &mut self,
+        kind: EntityKind,
+        id: &Arc<str>,
+        scores: &[Score],
+        look_at: Option<Timestamp>,
+    ) {
         let moved: Vec<(usize, Said, &Score)> = {
             let memory = self.scorer.memory.read();
             let entry = memory.entry(&self.view.tenant_id, kind, id);
@@ -388,7 +441,10 @@ impl<'a> Writer<'a> {
             tenant: Arc::clone(&self.view.tenant_id),
             kind,
             id: Arc::clone(id),
-            scores: moved.iter().map(|(slot, _, score)| (*slot, score.value, score.tier.clone())).collect(),
+            scores: moved
+                .iter()
+                .map(|(slot, _, score)| (*slot, score.value, score.tier.clone()))
+                .collect(),
             scored: self.pass.at,
             look_at,
         });

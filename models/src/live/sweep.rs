@@ -29,7 +29,13 @@ impl Sweep {
     pub(super) const ALL_CHANGES: Mode = Mode::AllChanges;
     pub(super) const TIERS_ONLY: Mode = Mode::TiersOnly;
 
-    pub(super) fn new(tenant: &Arc<str>, kind: EntityKind, ids: Vec<Arc<str>>, mode: Mode, cause: Cause) -> Self {
+    pub(super) fn new(
+        tenant: &Arc<str>,
+        kind: EntityKind,
+        ids: Vec<Arc<str>>,
+        mode: Mode,
+        cause: Cause,
+    ) -> Self {
         Self {
             tenant: Arc::clone(tenant),
             kind,

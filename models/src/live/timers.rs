@@ -25,6 +25,10 @@ impl Timers {
     /// Takes the next appointment that is due.
     pub(super) fn pop(&mut self, now: Timestamp) -> Option<Due> {
         let due = self.0.peek().is_some_and(|Reverse(due)| due.at <= now);
-        if due { self.0.pop().map(|Reverse(due)| due) } else { None }
+        if due {
+            self.0.pop().map(|Reverse(due)| due)
+        } else {
+            None
+        }
     }
 }

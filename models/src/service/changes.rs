@@ -47,9 +47,15 @@ pub(super) async fn explain(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Vec<ChangeExplanation>, Failure> {
-    let (old_facts, new_facts) = (facts(before, kind, id, from).await?, facts(after, kind, id, to).await?);
+    let (old_facts, new_facts) = (
+        facts(before, kind, id, from).await?,
+        facts(after, kind, id, to).await?,
+    );
     let ids = std::slice::from_ref(id);
-    let (old_tiers, new_tiers) = (before.tiers(kind, Some(ids)).await?, after.tiers(kind, Some(ids)).await?);
+    let (old_tiers, new_tiers) = (
+        before.tiers(kind, Some(ids)).await?,
+        after.tiers(kind, Some(ids)).await?,
+    );
     let beliefs = |view: &'_ View, cuts, tiers| (Arc::clone(&view.definitions), cuts, tiers);
     let (old_set, old_cuts, old_tiers) = beliefs(before, &*before.cuts, &old_tiers);
     let (new_set, new_cuts, new_tiers) = beliefs(after, &*after.cuts, &new_tiers);
@@ -77,7 +83,11 @@ pub(super) async fn explain(
         ..score.clone()
     };
     let named = |scores: &[Score], score: &Score| {
-        scores.iter().find(|held| held.name == score.name).cloned().unwrap_or_else(|| blank(score))
+        scores
+            .iter()
+            .find(|held| held.name == score.name)
+            .cloned()
+            .unwrap_or_else(|| blank(score))
     };
     Ok(new
         .iter()
@@ -98,12 +108,22 @@ fn compare(steps: &[Score; 4], new: &Score, from: Timestamp, to: Timestamp) -> C
             change.parts.push(part(factor, points, reason));
         }
     };
-    say("decay", points(aged) - points(old), "time alone, nothing having happened".to_owned());
+    say(
+        "decay",
+        points(aged) - points(old),
+        "time alone, nothing having happened".to_owned(),
+    );
     let versions = format!("definition {} instead of {}", new.definition, old.definition);
     say("definition", points(redefined) - points(aged), versions);
-    say("cut_offs", points(recut) - points(redefined), "the tenant's population was looked at anew".to_owned());
+    say(
+        "cut_offs",
+        points(recut) - points(redefined),
+        "the tenant's population was looked at anew".to_owned(),
+    );
     change.old_value = old.value;
-    change.parts.sort_by(|a: &Contribution, b| b.points.abs().total_cmp(&a.points.abs()));
+    change
+        .parts
+        .sort_by(|a: &Contribution, b| b.points.abs().total_cmp(&a.points.abs()));
     change
 }
 
@@ -112,7 +132,11 @@ async fn facts(view: &View, kind: EntityKind, id: &Arc<str>, at: Timestamp) -> R
     let known = view.resolve(kind, id).is_ok();
     match kind {
         EntityKind::Contact => {
-            let contact = if known { view.contact_facts(one).await?.into_iter().next() } else { None };
+            let contact = if known {
+                view.contact_facts(one).await?.into_iter().next()
+            } else {
+                None
+            };
             let contact = contact.unwrap_or_else(|| ContactFacts {
                 contact_id: id.to_string(),
                 ..ContactFacts::default()
@@ -122,10 +146,17 @@ async fn facts(view: &View, kind: EntityKind, id: &Arc<str>, at: Timestamp) -> R
                 .await?
                 .into_values()
                 .next();
-            Ok(Facts::Contact(Box::new(contact), account.map(|(facts, _)| Box::new(facts))))
+            Ok(Facts::Contact(
+                Box::new(contact),
+                account.map(|(facts, _)| Box::new(facts)),
+            ))
         }
         EntityKind::Account => {
-            let account = if known { view.accounts(one, at, Detail::Value).await?.pop() } else { None };
+            let account = if known {
+                view.accounts(one, at, Detail::Value).await?.pop()
+            } else {
+                None
+            };
             Ok(match account {
                 Some(view) => {
                     let members = view.members.into_iter().map(|(facts, _)| facts).collect();
@@ -141,7 +172,11 @@ async fn facts(view: &View, kind: EntityKind, id: &Arc<str>, at: Timestamp) -> R
             })
         }
         EntityKind::Deal => {
-            let deal = if known { view.deals(one, at).await?.pop() } else { None };
+            let deal = if known {
+                view.deals(one, at).await?.pop()
+            } else {
+                None
+            };
             Ok(Facts::Deal(deal.map(Box::new)))
         }
         EntityKind::Tenant => Ok(Facts::Deal(None)),
@@ -150,14 +185,18 @@ async fn facts(view: &View, kind: EntityKind, id: &Arc<str>, at: Timestamp) -> R
 
 fn value(facts: &Facts, beliefs: &Beliefs<'_>, at: Timestamp) -> Vec<Score> {
     let previous = |id: &str, score: &str| {
-        beliefs.tiers.get(&(Arc::from(id), score.to_owned())).map(String::as_str)
+        beliefs
+            .tiers
+            .get(&(Arc::from(id), score.to_owned()))
+            .map(String::as_str)
     };
     match facts {
         Facts::Contact(contact, account) => {
             let rhythm = beliefs.cuts.rhythm();
             let scores = score_contact(beliefs.definitions, contact, &rhythm, at, Detail::Full);
-            let account =
-                account.as_ref().map(|facts| score_account(beliefs.definitions, facts, at, Detail::Full));
+            let account = account
+                .as_ref()
+                .map(|facts| score_account(beliefs.definitions, facts, at, Detail::Full));
             let priority = score_priority(
                 beliefs.definitions,
                 &scores,
@@ -178,7 +217,10 @@ fn value(facts: &Facts, beliefs: &Beliefs<'_>, at: Timestamp) -> Vec<Score> {
             account.members = members
                 .iter()
                 .map(|facts| {
-                    member(facts, &score_contact(beliefs.definitions, facts, &rhythm, at, Detail::Value))
+                    member(
+                        facts,
+                        &score_contact(beliefs.definitions, facts, &rhythm, at, Detail::Value),
+                    )
                 })
                 .collect();
             account_scores(score_account(beliefs.definitions, &account, at, Detail::Full))
@@ -187,7 +229,10 @@ fn value(facts: &Facts, beliefs: &Beliefs<'_>, at: Timestamp) -> Vec<Score> {
             let mut deal = (**deal).clone();
             let rules = &beliefs.definitions.deal_health;
             deal.stage_median = deal.history.stages.last().and_then(|spell| {
-                beliefs.cuts.stage_medians.of_stage(&spell.stage, rules.min_stage_spells)
+                beliefs
+                    .cuts
+                    .stage_medians
+                    .of_stage(&spell.stage, rules.min_stage_spells)
             });
             let tier = previous(&deal.deal_id, "health");
             vec![score_deal(beliefs.definitions, &deal, at, tier, Detail::Full)]

@@ -31,16 +31,31 @@ impl View {
         if kind != EntityKind::Contact {
             return Ok(entity);
         }
-        let keys: Vec<String> =
-            self.directory.read().keys(kind, id).iter().map(ToString::to_string).collect();
+        let keys: Vec<String> = self
+            .directory
+            .read()
+            .keys(kind, id)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let batches = self
             .source
-            .recent_events(EntityColumn::Contact, &self.tenant_id, &keys, self.knowledge, limit)
+            .recent_events(
+                EntityColumn::Contact,
+                &self.tenant_id,
+                &keys,
+                self.knowledge,
+                limit,
+            )
             .await?;
         let events: Vec<RecentEvent> = batches.iter().flat_map(recent_events).collect();
         let facts = self.contact_facts(Which::These(std::slice::from_ref(id))).await?;
         if let Some(facts) = facts.first() {
-            for score in entity.scores.iter_mut().filter(|score| score.name == "engagement") {
+            for score in entity
+                .scores
+                .iter_mut()
+                .filter(|score| score.name == "engagement")
+            {
                 if score.value.is_some() {
                     score.contributions = split_by_events(&self.definitions, facts, &events, at);
                 }

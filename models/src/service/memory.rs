@@ -100,10 +100,16 @@ pub(crate) fn log_entries(batch: &RecordBatch) -> impl Iterator<Item = LogEntry<
 
 fn entries(batch: &RecordBatch) -> Option<impl Iterator<Item = LogEntry<'_>>> {
     let text = |name| text_column(batch, name);
-    let (tenants, kinds, ids, scores) =
-        (text("tenant_id")?, text("entity_kind")?, text("entity_id")?, text("score")?);
+    let (tenants, kinds, ids, scores) = (
+        text("tenant_id")?,
+        text("entity_kind")?,
+        text("entity_id")?,
+        text("score")?,
+    );
     let (tiers, details) = (text("new_tier")?, text("detail")?);
-    let values = batch.column_by_name("new_value")?.as_primitive_opt::<Float64Type>()?;
+    let values = batch
+        .column_by_name("new_value")?
+        .as_primitive_opt::<Float64Type>()?;
     let times = time_column(batch, "as_of")?;
     Some((0..batch.num_rows()).filter_map(move |row| {
         let kind = match kinds.value(row) {

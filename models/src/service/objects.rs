@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use revgauge_contract::{
-    error::Failure,
-    score::EntityKind,
-    statistics::Knowledge,
-    Timestamp,
-};
+use revgauge_contract::{Timestamp, error::Failure, score::EntityKind, statistics::Knowledge};
 use serde_json::{Map, Value, json};
 
 use super::{View, table::name};
@@ -19,7 +14,13 @@ use crate::{
 };
 
 /// Fields that CRMs keep as numbers; given as numbers here where they read as such.
-const NUMBERS: &[&str] = &["amount", "probability", "annual_revenue", "employees", "recurring_amount"];
+const NUMBERS: &[&str] = &[
+    "amount",
+    "probability",
+    "annual_revenue",
+    "employees",
+    "recurring_amount",
+];
 
 /// Records of all living entities of a kind, or of those asked for by any key; unknown ones are left out.
 pub(super) async fn all(
@@ -47,8 +48,15 @@ fn record(fields: &Fields) -> Map<String, Value> {
     fields
         .iter()
         .map(|(field, value)| {
-            let number = if NUMBERS.contains(&field.as_str()) { number(value) } else { None };
-            (field.clone(), number.map_or_else(|| json!(value), |number| json!(number)))
+            let number = if NUMBERS.contains(&field.as_str()) {
+                number(value)
+            } else {
+                None
+            };
+            (
+                field.clone(),
+                number.map_or_else(|| json!(value), |number| json!(number)),
+            )
         })
         .collect()
 }
@@ -60,9 +68,15 @@ fn contact(view: &View, id: &str) -> Value {
     record.extend([
         ("contact_id".to_owned(), json!(id)),
         ("name".to_owned(), json!(name(&fields))),
-        ("contact_keys".to_owned(), json!(directory.keys(EntityKind::Contact, id))),
+        (
+            "contact_keys".to_owned(),
+            json!(directory.keys(EntityKind::Contact, id)),
+        ),
         ("account_id".to_owned(), json!(directory.account_of(id))),
-        ("provisional".to_owned(), json!(directory.is_provisional(EntityKind::Contact, id))),
+        (
+            "provisional".to_owned(),
+            json!(directory.is_provisional(EntityKind::Contact, id)),
+        ),
         ("deals".to_owned(), json!(directory.deals_of_contact(id))),
     ]);
     Value::Object(record)
@@ -83,8 +97,14 @@ fn account(view: &View, id: &str) -> Value {
     record.extend([
         ("account_id".to_owned(), json!(id)),
         ("name".to_owned(), json!(name(&fields))),
-        ("account_keys".to_owned(), json!(directory.keys(EntityKind::Account, id))),
-        ("provisional".to_owned(), json!(directory.is_provisional(EntityKind::Account, id))),
+        (
+            "account_keys".to_owned(),
+            json!(directory.keys(EntityKind::Account, id)),
+        ),
+        (
+            "provisional".to_owned(),
+            json!(directory.is_provisional(EntityKind::Account, id)),
+        ),
         ("contacts".to_owned(), json!(directory.contacts_of(id))),
         ("open_deals".to_owned(), json!(count(Outcome::Open))),
         ("won_deals".to_owned(), json!(count(Outcome::Won))),

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Float64Builder, RecordBatch, StringViewBuilder, TimestampMicrosecondBuilder,
-};
+use arrow::array::{ArrayRef, Float64Builder, RecordBatch, StringViewBuilder, TimestampMicrosecondBuilder};
 use revgauge_contract::{
     ErrorKind, Timestamp,
     error::Failure,
@@ -12,14 +10,11 @@ use revgauge_contract::{
     statistics::Knowledge,
 };
 
-use super::{View, view::{account_scores, contact_scores}};
-use crate::{
-    assembly::Detail,
-    deal::score_deal,
-    directory::first,
-    facts::Fields,
-    gather::Which,
+use super::{
+    View,
+    view::{account_scores, contact_scores},
 };
+use crate::{assembly::Detail, deal::score_deal, directory::first, facts::Fields, gather::Which};
 
 /// One batch a chunk. Chunks bound memory where each is a few look-ups; a past state is one query, so there all at
 /// once is cheaper than the same query again for each chunk.
@@ -45,7 +40,12 @@ pub(super) async fn all(
     }
 }
 
-async fn batch(view: &View, kind: EntityKind, which: Which<'_>, at: Timestamp) -> Result<RecordBatch, Failure> {
+async fn batch(
+    view: &View,
+    kind: EntityKind,
+    which: Which<'_>,
+    at: Timestamp,
+) -> Result<RecordBatch, Failure> {
     let ids = match which {
         Which::All => None,
         Which::These(ids) => Some(ids),
@@ -63,7 +63,12 @@ async fn batch(view: &View, kind: EntityKind, which: Which<'_>, at: Timestamp) -
         EntityKind::Account => {
             for account in view.accounts(which, at, Detail::Full).await? {
                 let id = account.facts.account_id;
-                table.append(&id, Some(&id), &account.facts.fields, &account_scores(account.scores));
+                table.append(
+                    &id,
+                    Some(&id),
+                    &account.facts.fields,
+                    &account_scores(account.scores),
+                );
             }
         }
         EntityKind::Deal => {
@@ -81,7 +86,10 @@ async fn batch(view: &View, kind: EntityKind, which: Which<'_>, at: Timestamp) -
 
 /// What people call an entity.
 pub(super) fn name(fields: &Fields) -> Option<String> {
-    if let Some(name) = first(fields, &["name", "full_name", "deal_name", "dealname", "company_name"]) {
+    if let Some(name) = first(
+        fields,
+        &["name", "full_name", "deal_name", "dealname", "company_name"],
+    ) {
         return Some(name.to_owned());
     }
     let given = first(fields, &["first_name", "firstname"]);
@@ -149,13 +157,19 @@ impl<'a> Table<'a> {
     }
 
     fn finish(mut self) -> Result<RecordBatch, Failure> {
-        let mut text = self.text.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef);
+        let mut text = self
+            .text
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as ArrayRef);
         let mut columns: Vec<ArrayRef> = text.by_ref().take(7).collect();
         columns.push(Arc::new(self.values.finish()));
         columns.extend(text);
         columns.push(Arc::new(self.times.finish()));
         RecordBatch::try_new(scores_table(), columns).map_err(|error| {
-            Failure::new(ErrorKind::Internal, format!("cannot lay out the table of scores: {error}"))
+            Failure::new(
+                ErrorKind::Internal,
+                format!("cannot lay out the table of scores: {error}"),
+            )
         })
     }
 }

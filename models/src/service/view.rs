@@ -54,7 +54,11 @@ pub(crate) struct AccountView {
 }
 
 impl View {
-    pub(super) async fn open(scoring: &Scoring, tenant_id: &str, knowledge: Knowledge) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        scoring: &Scoring,
+        tenant_id: &str,
+        knowledge: Knowledge,
+    ) -> Result<Self, Failure> {
         let memory = scoring.memory(knowledge);
         let cuts = match &memory {
             Some(memory) => memory.cuts(tenant_id, knowledge).await?.unwrap_or_default(),
@@ -65,7 +69,11 @@ impl View {
     }
 
     /// The live state with cut-offs that the caller holds; tiers before are the caller's too.
-    pub(crate) async fn live(scoring: &Scoring, tenant_id: &str, cuts: Arc<TenantCuts>) -> Result<Self, Failure> {
+    pub(crate) async fn live(
+        scoring: &Scoring,
+        tenant_id: &str,
+        cuts: Arc<TenantCuts>,
+    ) -> Result<Self, Failure> {
         Self::with_cuts(scoring, tenant_id, Knowledge::Now, cuts).await
     }
 
@@ -75,7 +83,10 @@ impl View {
         knowledge: Knowledge,
         cuts: Arc<TenantCuts>,
     ) -> Result<Self, Failure> {
-        let directory = scoring.directories.get(&*scoring.source, tenant_id, knowledge).await?;
+        let directory = scoring
+            .directories
+            .get(&*scoring.source, tenant_id, knowledge)
+            .await?;
         Ok(Self {
             source: Arc::clone(&scoring.source),
             tenant_id: tenant_id.into(),
@@ -185,8 +196,10 @@ impl View {
         let accounts = match which {
             Which::All => Which::All,
             Which::These(_) => {
-                let distinct: BTreeSet<&str> =
-                    contacts.iter().filter_map(|facts| facts.account_id.as_deref()).collect();
+                let distinct: BTreeSet<&str> = contacts
+                    .iter()
+                    .filter_map(|facts| facts.account_id.as_deref())
+                    .collect();
                 ids = distinct.into_iter().map(Arc::from).collect();
                 Which::These(&ids)
             }
@@ -214,7 +227,10 @@ impl View {
             Which::All => Which::All,
             Which::These(_) => {
                 let directory = self.directory.read();
-                ids = accounts.iter().flat_map(|facts| directory.contacts_of(&facts.account_id)).collect();
+                ids = accounts
+                    .iter()
+                    .flat_map(|facts| directory.contacts_of(&facts.account_id))
+                    .collect();
                 Which::These(&ids)
             }
         };
@@ -229,7 +245,10 @@ impl View {
             .into_iter()
             .map(|mut facts| {
                 let members = members.remove(&facts.account_id).unwrap_or_default();
-                facts.members = members.iter().map(|(facts, scores)| member(facts, scores)).collect();
+                facts.members = members
+                    .iter()
+                    .map(|(facts, scores)| member(facts, scores))
+                    .collect();
                 facts.members.sort_by(|a, b| a.contact_id.cmp(&b.contact_id));
                 AccountView {
                     scores: score_account(&self.definitions, &facts, at, detail),
@@ -260,7 +279,12 @@ impl View {
             })
             .collect();
         for deal in &mut deals {
-            complete_deal(deal, &self.definitions.deal_health, &people, Some(&self.cuts.stage_medians));
+            complete_deal(
+                deal,
+                &self.definitions.deal_health,
+                &people,
+                Some(&self.cuts.stage_medians),
+            );
         }
         Ok(deals)
     }
@@ -297,7 +321,10 @@ impl View {
             }
             EntityKind::Account => {
                 let accounts = self.accounts(one, at, Detail::Full).await?;
-                accounts.into_iter().next().map(|view| account_scores(view.scores))
+                accounts
+                    .into_iter()
+                    .next()
+                    .map(|view| account_scores(view.scores))
             }
             EntityKind::Deal => {
                 let deals = self.deals(one, at).await?;
@@ -347,7 +374,13 @@ pub(crate) fn contact_scores(view: ContactView) -> Vec<Score> {
 
 /// The scores of an account in the order they are told.
 pub(crate) fn account_scores(scores: AccountScores) -> Vec<Score> {
-    vec![scores.intent, scores.fit, scores.engagement, scores.relationship, scores.health]
+    vec![
+        scores.intent,
+        scores.fit,
+        scores.engagement,
+        scores.relationship,
+        scores.health,
+    ]
 }
 
 impl View {

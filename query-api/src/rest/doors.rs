@@ -281,6 +281,23 @@ const OTHERS: &[Door] = &[
         "Pipelines",
     ),
     get(
+        "/v1/pipelines/{name}",
+        Access::Readers,
+        "One pipeline: SQL, plan, columns, state",
+        &[],
+        "Pipelines",
+    ),
+    Door {
+        method: "POST",
+        ..get(
+            "/v1/pipelines/verify",
+            Access::Admin,
+            "Compare every pipeline's live state with its batch query over the lake",
+            &[],
+            "Pipelines",
+        )
+    },
+    get(
         "/v1/dead-letters",
         Access::Readers,
         "Refused events, newest first",

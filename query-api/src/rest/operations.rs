@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use axum::{
     Extension, Json,
-    extract::State,
+    extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -89,6 +89,19 @@ pub trait StatusSource: Send + Sync {
     /// What the rooms met.
     async fn pipelines(&self) -> Result<Vec<PipelineInfo>, Failure>;
 
+    /// One pipeline: its SQL, plan, columns and state, as a JSON record.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown name.
+    async fn explain_pipeline(&self, name: &str) -> Result<Value, Failure>;
+
+    /// Compares every pipeline's live state with its batch query over the lake (P-2): a JSON list of reports with
+    /// `pipeline`, `rows`, `batch_rows`, `differing` and `batch_seconds`. Costs a batch query a pipeline.
+    ///
+    /// # Errors
+    /// What the comparison met.
+    async fn verify_pipelines(&self) -> Result<Value, Failure>;
+
     /// Refused events of a tenant, newest first, at most `limit`.
     ///
     /// # Errors
@@ -124,6 +137,31 @@ pub(super) async fn pipelines(
         &api.freshness(&caller.tenant_id),
         [("items", value(pipelines)?)],
     ))
+}
+
+/// `GET /v1/pipelines/{name}`
+pub(super) async fn pipeline(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let pipeline = api.status.explain_pipeline(&name).await?;
+    Ok(answer(&api.freshness(&caller.tenant_id), [("pipeline", pipeline)]))
+}
+
+/// `POST /v1/pipelines/verify`
+pub(super) async fn verify(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
+    let mut reports = api.status.verify_pipelines().await?;
+    // Differences quote rows of any tenant; only the operator may see them.
+    if &*caller.key_id != "operator" {
+        for report in reports.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            report.remove("first_differences");
+        }
+    }
+    Ok(answer(&api.freshness(&caller.tenant_id), [("items", reports)]))
 }
 
 /// `GET /v1/dead-letters`

@@ -37,6 +37,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/sql", post(post_sql))
         .route("/v1/data-health", get(operations::data_health))
         .route("/v1/pipelines", get(operations::pipelines))
+        .route("/v1/pipelines/{name}", get(operations::pipeline))
+        .route("/v1/pipelines/verify", post(operations::verify))
         .route("/v1/dead-letters", get(operations::dead_letters))
         .route("/v1/dead-letters/replay", post(operations::replay))
         .route("/v1/keys", get(keys::list).post(keys::create))

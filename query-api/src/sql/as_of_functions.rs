@@ -84,7 +84,7 @@ pub(super) fn pipeline_columns() -> Arc<[Column]> {
     DEALS.iter().chain(HEALTH).copied().collect()
 }
 
-fn walled(name: &str, tenant_id: &Arc<str>, table: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn walled(name: &str, tenant_id: &Arc<str>, table: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
     Ok(Arc::new(TenantTable::try_new(
         name,
         Arc::clone(tenant_id),
@@ -152,7 +152,7 @@ fn the_instant(function: &str, args: &[Expr], now: Timestamp) -> Result<Timestam
     }
 }
 
-fn instant_of(value: &ScalarValue) -> Option<Timestamp> {
+pub(super) fn instant_of(value: &ScalarValue) -> Option<Timestamp> {
     match value {
         ScalarValue::Utf8(Some(text))
         | ScalarValue::Utf8View(Some(text))

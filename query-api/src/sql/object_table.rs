@@ -45,7 +45,7 @@ pub(super) struct Column {
     pub(super) unit: &'static str,
 }
 
-const fn column(
+pub(super) const fn column(
     name: &'static str,
     reading: Reading,
     from: &'static [&'static str],

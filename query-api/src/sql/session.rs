@@ -25,6 +25,7 @@ use revgauge_contract::{Timestamp, error::Failure, score::EntityKind, statistics
 use serde_json::Value;
 
 use super::{
+    change_function::{CHANGES, ScoreChangeFunction},
     as_of_functions::{AsOf, PipelineAsOf, ScoresAsOf, pipeline_columns},
     catalog::{CatalogColumn, CatalogTable},
     error::SqlError,
@@ -82,6 +83,11 @@ pub(super) async fn open(api: &Api, tenant_id: &Arc<str>) -> Result<TenantSessio
         "deals as known at the instant, with their health then",
         &pipeline_columns(),
     );
+    documents.describe_function(
+        "score_change(entity_kind, entity_id, from, to)",
+        "why each score of one entity changed between two instants, a row a part",
+        CHANGES,
+    );
     schema.register_table("table_columns".to_owned(), documents.finish()?)?;
     let catalog = Arc::new(MemoryCatalogProvider::new());
     catalog.register_schema(SCHEMA, schema)?;
@@ -99,7 +105,8 @@ pub(super) async fn open(api: &Api, tenant_id: &Arc<str>) -> Result<TenantSessio
         now,
     };
     context.register_udtf("scores_as_of", Arc::new(ScoresAsOf(as_of.clone())));
-    context.register_udtf("pipeline_as_of", Arc::new(PipelineAsOf(as_of)));
+    context.register_udtf("pipeline_as_of", Arc::new(PipelineAsOf(as_of.clone())));
+    context.register_udtf("score_change", Arc::new(ScoreChangeFunction(as_of)));
     Ok(TenantSession { context, freshness })
 }
 

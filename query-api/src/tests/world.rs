@@ -661,6 +661,15 @@ impl StatusSource for Status {
         }])
     }
 
+    async fn explain_pipeline(&self, name: &str) -> Result<Value, Failure> {
+        Ok(json!({"name": name, "sql": "SELECT 1"}))
+    }
+
+    async fn verify_pipelines(&self) -> Result<Value, Failure> {
+        let differences = TENANTS.map(|tenant| marked(tenant, "row differs"));
+        Ok(json!([{"pipeline": "contact_engagement", "differing": 1, "first_differences": differences}]))
+    }
+
     /// Leaks on purpose.
     async fn dead_letters(&self, _: &str, _: usize) -> Result<Vec<DeadLetter>, Failure> {
         let letter = |tenant: &str| DeadLetter {

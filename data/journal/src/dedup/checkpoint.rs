@@ -129,7 +129,10 @@ impl DurableDedup {
     ) -> Result<Self, JournalError> {
         let paths = DedupPaths::new(folder);
         let mut manifests = read_manifests(&store, &paths).await?;
-        let chosen = match manifests.iter().rposition(|manifest| manifest.position <= at_most) {
+        let chosen = match manifests
+            .iter()
+            .rposition(|manifest| manifest.position <= at_most)
+        {
             Some(index) => Some(index),
             None if manifests.is_empty() => None,
             None => Some(0),
@@ -401,20 +404,20 @@ async fn read_framed(
     magic: [u8; 8],
 ) -> Result<Bytes, JournalError> {
     let failed = |source| JournalError::store("read", path, source);
-    let bytes = store.get(path).await.map_err(failed)?.bytes().await.map_err(failed)?;
+    let bytes = store
+        .get(path)
+        .await
+        .map_err(failed)?
+        .bytes()
+        .await
+        .map_err(failed)?;
     let preamble: Option<&[u8; PREAMBLE]> = bytes.first_chunk();
     let preamble = preamble.ok_or_else(|| JournalError::corrupt(path, "it was torn"))?;
     if preamble[..8] != magic {
         return Err(JournalError::corrupt(path, "it is no dedup checkpoint"));
     }
-    let number = |at: usize| {
-        u32::from_le_bytes([
-            preamble[at],
-            preamble[at + 1],
-            preamble[at + 2],
-            preamble[at + 3],
-        ])
-    };
+    let number =
+        |at: usize| u32::from_le_bytes([preamble[at], preamble[at + 1], preamble[at + 2], preamble[at + 3]]);
     if number(8) > VERSION {
         return Err(JournalError::TooNew {
             object: path.to_string(),

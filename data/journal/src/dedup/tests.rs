@@ -168,11 +168,16 @@ async fn checkpoints_merge_and_old_ones_go() {
         durable.save(delivered.position).await.expect("saved");
     }
     let (ids, position) = (durable.dedup().ids(), durable.dedup().position());
-    let objects: Vec<_> = futures::TryStreamExt::try_collect(store.list(None)).await.expect("listed");
+    let objects: Vec<_> = futures::TryStreamExt::try_collect(store.list(None))
+        .await
+        .expect("listed");
     let objects: Vec<object_store::ObjectMeta> = objects;
     assert!(objects.len() < 40, "{} objects", objects.len());
     let restored = open(&store, position.0, &settings).await;
-    assert_eq!((restored.dedup().ids(), restored.dedup().position()), (ids, position));
+    assert_eq!(
+        (restored.dedup().ids(), restored.dedup().position()),
+        (ids, position)
+    );
 }
 
 #[tokio::test]
@@ -186,7 +191,13 @@ async fn a_damaged_checkpoint_is_named() {
         .await
         .expect("listed");
     for meta in listed {
-        let good = store.get(&meta.location).await.expect("get").bytes().await.expect("bytes");
+        let good = store
+            .get(&meta.location)
+            .await
+            .expect("get")
+            .bytes()
+            .await
+            .expect("bytes");
         let mut bad = good.to_vec();
         *bad.last_mut().expect("not empty") ^= 1;
         store.put(&meta.location, bad.into()).await.expect("put");

@@ -19,7 +19,12 @@ use revgauge_contract::{
 /// Rows in the feed's schema. `position` and `row` are zero until the object is written.
 pub(super) fn changes_batch(changes: &[ScoreChange]) -> RecordBatch {
     let text = |of: fn(&ScoreChange) -> &str| -> ArrayRef {
-        Arc::new(changes.iter().map(|change| Some(of(change))).collect::<StringViewArray>())
+        Arc::new(
+            changes
+                .iter()
+                .map(|change| Some(of(change)))
+                .collect::<StringViewArray>(),
+        )
     };
     let optional = |of: fn(&ScoreChange) -> Option<&str>| -> ArrayRef {
         Arc::new(changes.iter().map(of).collect::<StringViewArray>())
@@ -89,11 +94,17 @@ fn required(batch: &RecordBatch, name: &str, row: usize) -> Result<String, Failu
 }
 
 fn missing(name: &str) -> Failure {
-    Failure::new(ErrorKind::Data, format!("a feed row has no value in column '{name}'"))
+    Failure::new(
+        ErrorKind::Data,
+        format!("a feed row has no value in column '{name}'"),
+    )
 }
 
 fn unknown(name: &str, value: &str) -> Failure {
-    Failure::new(ErrorKind::Data, format!("a feed row has the unknown {name} '{value}'"))
+    Failure::new(
+        ErrorKind::Data,
+        format!("a feed row has the unknown {name} '{value}'"),
+    )
 }
 
 fn entity_kind(text: &str) -> Option<EntityKind> {

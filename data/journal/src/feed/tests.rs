@@ -61,7 +61,9 @@ async fn pages_of_any_size_give_a_tenants_entries_in_order() {
         let changes = (0..4)
             .map(|n| change(if n % 2 == 0 { "a" } else { "b" }, round * 4 + n))
             .collect();
-        feed.append(changes, Position(round as u64)).await.expect("appended");
+        feed.append(changes, Position(round as u64))
+            .await
+            .expect("appended");
     }
     let whole = read_all(&feed, "a", 1_000).await;
     assert_eq!(whole.len(), 12);
@@ -92,7 +94,10 @@ async fn rows_carry_their_cursor_and_covers_survives_a_restart() {
         .append(vec![change("a", 1), change("a", 2)], Position(17))
         .await
         .expect("appended");
-    first.append(vec![], Position(19)).await.expect("covers moves alone");
+    first
+        .append(vec![], Position(19))
+        .await
+        .expect("covers moves alone");
     first.journal().shutdown().await;
     let second = feed(&store, 2).await;
     assert_eq!(second.last_covers(), Position(19));
@@ -116,7 +121,10 @@ async fn a_cursor_older_than_the_feed_is_told_where_it_begins() {
     let feed = feed(&store, 1).await;
     let mut at = Position::START;
     for n in 0..5 {
-        at = feed.append(vec![change("a", n)], Position(1)).await.expect("appended");
+        at = feed
+            .append(vec![change("a", n)], Position(1))
+            .await
+            .expect("appended");
     }
     let kept = Position(at.0 - 2);
     feed.journal().trim_through(kept).await.expect("trimmed");
@@ -140,6 +148,8 @@ async fn a_waiting_reader_wakes_when_the_feed_grows() {
     let last = feed.journal().last();
     let waiter = Arc::clone(&feed);
     let waiting = tokio::spawn(async move { waiter.grown_past(last).await });
-    feed.append(vec![change("a", 1)], Position(1)).await.expect("appended");
+    feed.append(vec![change("a", 1)], Position(1))
+        .await
+        .expect("appended");
     waiting.await.expect("woken");
 }

@@ -62,7 +62,10 @@ async fn many_callers_share_objects_and_all_is_read_after_a_restart() {
     assert_eq!(numbers(&journal).await, expected);
     let last = journal.last();
     journal.shutdown().await;
-    let error = journal.append(rows(0..1), COVERS_ITSELF).await.expect_err("closed");
+    let error = journal
+        .append(rows(0..1), COVERS_ITSELF)
+        .await
+        .expect_err("closed");
     assert!(matches!(error, JournalError::Closed { .. }));
     let again = open(&store, 2).await;
     assert_eq!(again.last(), last.next(), "one object for the claim");
@@ -76,9 +79,19 @@ async fn a_second_opener_fences_the_first() {
     first.append(rows(0..1), COVERS_ITSELF).await.expect("ours");
     let second = open(&store, 2).await;
     for _ in 0..2 {
-        let error = first.append(rows(9..10), COVERS_ITSELF).await.expect_err("fenced");
+        let error = first
+            .append(rows(9..10), COVERS_ITSELF)
+            .await
+            .expect_err("fenced");
         assert!(
-            matches!(error, JournalError::Fenced { ours: 1, theirs: 2, .. }),
+            matches!(
+                error,
+                JournalError::Fenced {
+                    ours: 1,
+                    theirs: 2,
+                    ..
+                }
+            ),
             "{error}"
         );
         assert!(!error.retryable());
@@ -92,16 +105,25 @@ async fn trims_survive_restarts_and_keep_the_newest() {
     let store = Arc::new(InMemory::new());
     let journal = open(&store, 1).await;
     for n in 0..5 {
-        journal.append(rows(n..n + 1), COVERS_ITSELF).await.expect("appended");
+        journal
+            .append(rows(n..n + 1), COVERS_ITSELF)
+            .await
+            .expect("appended");
     }
-    assert_eq!(journal.trim_through(Position(3)).await.expect("trimmed"), Position(3));
+    assert_eq!(
+        journal.trim_through(Position(3)).await.expect("trimmed"),
+        Position(3)
+    );
     let error = journal.read(Position(3)).await.expect_err("gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(numbers(&journal).await, [2, 3, 4]);
     journal.shutdown().await;
     // A deleted object that reappears is a left-over.
     let path = JournalName::Events.object(Position(2));
-    store.put(&path, PutPayload::from_static(b"back again")).await.expect("put");
+    store
+        .put(&path, PutPayload::from_static(b"back again"))
+        .await
+        .expect("put");
     let again = open(&store, 2).await;
     assert!(store.head(&path).await.is_err(), "left-overs are deleted");
     assert_eq!(again.first(), Position(4));
@@ -120,7 +142,10 @@ async fn strange_batches_and_positions_are_refused() {
     let other = Arc::new(Schema::new(vec![Field::new("m", DataType::Int64, false)]));
     let batch = RecordBatch::new_empty(other);
     let error = journal.append(batch, COVERS_ITSELF).await.expect_err("schema");
-    assert!(error.to_string().contains("column 'm' where 'n' belongs"), "{error}");
+    assert!(
+        error.to_string().contains("column 'm' where 'n' belongs"),
+        "{error}"
+    );
     let error = journal.read(Position(7)).await.expect_err("not yet");
     assert!(matches!(error, JournalError::NotYet { .. }));
 }
@@ -132,7 +157,10 @@ async fn writing_times_never_fall() {
     later.append(rows(0..1), COVERS_ITSELF).await.expect("appended");
     later.shutdown().await;
     let clock_set_back = open(&store, 1).await;
-    let at = clock_set_back.append(rows(0..1), COVERS_ITSELF).await.expect("appended");
+    let at = clock_set_back
+        .append(rows(0..1), COVERS_ITSELF)
+        .await
+        .expect("appended");
     let delivered = clock_set_back.read(at).await.expect("read");
     assert_eq!((delivered.written_at, delivered.covers), (Timestamp(9_000), at));
 }
@@ -142,10 +170,16 @@ async fn a_lost_object_is_a_gap() {
     let store = Arc::new(InMemory::new());
     let journal = open(&store, 1).await;
     for n in 0..3 {
-        journal.append(rows(n..n + 1), COVERS_ITSELF).await.expect("appended");
+        journal
+            .append(rows(n..n + 1), COVERS_ITSELF)
+            .await
+            .expect("appended");
     }
     journal.shutdown().await;
-    store.delete(&JournalName::Events.object(Position(2))).await.expect("deleted");
+    store
+        .delete(&JournalName::Events.object(Position(2)))
+        .await
+        .expect("deleted");
     let shared: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
     let clock = Arc::new(ManualClock::at(Timestamp(0)));
     let settings = JournalSettings::default();

@@ -70,7 +70,10 @@ impl Delivery {
             // Read for the deduplicator's sake only.
             return true;
         }
-        Invariant::PositionsWithoutGaps.check(before.next() == delivered.position, "deliveries follow each other");
+        Invariant::PositionsWithoutGaps.check(
+            before.next() == delivered.position,
+            "deliveries follow each other",
+        );
         let mut backoff = Backoff::new(
             self.settings.retry_initial_ms,
             self.settings.retry_max_ms,

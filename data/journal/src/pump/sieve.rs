@@ -93,8 +93,7 @@ impl Sieve {
         positions
             .map(move |at| {
                 let (journal, trouble) = (Arc::clone(&journal), trouble.clone());
-                let backoff =
-                    Backoff::new(settings.retry_initial_ms, settings.retry_max_ms, seed ^ at.0);
+                let backoff = Backoff::new(settings.retry_initial_ms, settings.retry_max_ms, seed ^ at.0);
                 read_until_it_succeeds(journal, at, backoff, trouble)
             })
             .buffered(self.settings.read_ahead_objects.max(1))

@@ -58,7 +58,11 @@ impl JournalConsumer for Reader {
 
 impl Reader {
     fn ids(&self) -> Vec<String> {
-        self.taken.lock().iter().flat_map(|(_, ids)| ids.clone()).collect()
+        self.taken
+            .lock()
+            .iter()
+            .flat_map(|(_, ids)| ids.clone())
+            .collect()
     }
 }
 
@@ -185,7 +189,9 @@ async fn a_reader_below_the_journal_is_told_so() {
     let store = Arc::new(InMemory::new());
     let journal = journal(&store, 1).await;
     for id in 0..5 {
-        EventIntake::append(&*journal, vec![event(id)]).await.expect("appended");
+        EventIntake::append(&*journal, vec![event(id)])
+            .await
+            .expect("appended");
     }
     journal.trim_through(Position(4)).await.expect("trimmed");
     let reader = Reader {

@@ -66,7 +66,15 @@ impl Rates {
     /// Any mixture that leaves half of the puts alone.
     pub(crate) fn any() -> impl Strategy<Value = Self> {
         prop::array::uniform7(0_u32..9).prop_map(|rates| {
-            let [lost_answer, failed_put, slow_put, conflict, torn, killed, failed_get] = rates;
+            let [
+                lost_answer,
+                failed_put,
+                slow_put,
+                conflict,
+                torn,
+                killed,
+                failed_get,
+            ] = rates;
             Self {
                 lost_answer,
                 failed_put,

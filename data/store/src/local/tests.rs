@@ -22,10 +22,7 @@ async fn text(store: &SyncedLocal, path: &str) -> String {
 
 async fn names(store: &SyncedLocal) -> Vec<String> {
     let listed: Vec<_> = store.list(None).try_collect().await.expect("list");
-    let mut names: Vec<_> = listed
-        .into_iter()
-        .map(|meta| meta.location.to_string())
-        .collect();
+    let mut names: Vec<_> = listed.into_iter().map(|meta| meta.location.to_string()).collect();
     names.sort();
     names
 }
@@ -124,12 +121,7 @@ async fn the_staging_folder_is_hidden_and_closed() {
     assert_eq!(top.common_prefixes, [Path::from("a")]);
     assert_eq!(names(&store).await, ["a/b"]);
     let inside = Path::from(format!("{STAGING}/x"));
-    assert!(
-        store
-            .put(&inside, PutPayload::from_static(b"1"))
-            .await
-            .is_err()
-    );
+    assert!(store.put(&inside, PutPayload::from_static(b"1")).await.is_err());
 }
 
 #[tokio::test]
@@ -163,10 +155,7 @@ async fn copies_follow_their_mode() {
     let again = store.copy_if_not_exists(&a, &b).await;
     assert!(matches!(again, Err(Error::AlreadyExists { .. })));
     store.copy(&a, &b).await.expect("copy over");
-    store
-        .rename(&a, &Path::from("y/c"))
-        .await
-        .expect("rename");
+    store.rename(&a, &Path::from("y/c")).await.expect("rename");
     assert_eq!(names(&store).await, ["x/b", "y/c"]);
     let missing = store.copy(&a, &b).await;
     assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
