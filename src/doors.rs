@@ -18,7 +18,7 @@ use object_store::ObjectStore;
 use revgauge_connectors::http::{self, Door};
 use revgauge_contract::{
     ErrorKind, Timestamp,
-    cut::{CutReader, LakeTable},
+    cut::{Cut, CutReader, LakeTable},
     error::Failure,
     event::Reception,
     intake::{DeadLetter, EventIntake},
@@ -80,6 +80,31 @@ pub(crate) async fn tenants_with_data(runtime: &Arc<revgauge_pipelines::Runtime>
         tenants.extend(names.iter().flatten().map(Arc::from));
     }
     Ok(tenants)
+}
+
+/// Ids of a cut's events with the latest receipt of each batch, in the order of their receipt.
+pub(crate) type IdBatches =
+    std::pin::Pin<Box<dyn Stream<Item = Result<(RecordBatch, Timestamp), Failure>> + Send>>;
+
+/// Reads `tenant_id` and `event_id` of every event of a cut.
+///
+/// # Errors
+/// What the lake met.
+pub(crate) async fn ids_of(cut: Cut, store: &Arc<dyn ObjectStore>) -> Result<IdBatches, Failure> {
+    let table = tables::cut_table(cut, Arc::clone(store));
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+    let wanted = ["tenant_id", "event_id", "ingested_at"];
+    let frame = context
+        .read_table(table)
+        .and_then(|frame| frame.select_columns(&wanted))
+        .map_err(engine_failure)?;
+    let stream = frame.execute_stream().await.map_err(engine_failure)?;
+    Ok(Box::pin(stream.map(|batch| {
+        let batch = batch.map_err(engine_failure)?;
+        let received = revgauge_contract::schema::time_column(&batch, "ingested_at");
+        let latest = received.and_then(arrow::compute::max).unwrap_or_default();
+        Ok((batch, Timestamp(latest)))
+    })))
 }
 
 /// Tables of one query's cut.

@@ -1,6 +1,6 @@
 //! `revgauge serve`: a node behind a listening socket, until it is told to stop.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -17,10 +17,15 @@ pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
         context.settings.server.listen = listen;
     }
     let server = Server::start(&context.settings).await?;
-    println!("listening on {}  (Ctrl-C stops)", server.url());
+    say(&format!("listening on {}  (Ctrl-C stops)", server.url()));
     stop_signal().await?;
-    println!("stopping: open requests end, what is buffered is written");
+    say("stopping: open requests end, what is buffered is written");
     server.stop().await
+}
+
+/// Prints a line; a reader that has gone away is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 async fn stop_signal() -> Result<()> {

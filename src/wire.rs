@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use revgauge_connectors::{event_names::EventNames, http::Door};
 use revgauge_contract::{
     Clock, Position,
-    cut::{CutReader, LakeTable},
+    cut::{Cut, CutReader, LakeTable},
     feed::FeedSink,
     intake::EventIntake,
     statistics::{StatisticsListener, StatisticsSource},
@@ -134,6 +134,7 @@ impl Node {
         spawn_feed_pump(&feed, &lake, settings, &readers, &pumps);
 
         let runtime = open_runtime(settings, &store, &clock, &lake, &journal).await?;
+        let seen = lake.cut(LakeTable::Events).await?;
         // From here on a cut waits for what is acknowledged: the pump started below brings it.
         lake.set_acknowledged(LakeTable::Events, journal.watch());
         let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
@@ -146,7 +147,7 @@ impl Node {
         let (scoring, live) =
             open_scoring(settings, &statistics, &feed, &clock, &cuts, &store, &runtime).await?;
         let delivered = spawn_events_pump(
-            &journal, &lake, &runtime, &live, &store, settings, &readers, &pumps,
+            &journal, &lake, &runtime, &live, &store, settings, &readers, &pumps, seen,
         )
         .await?;
         let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
@@ -363,6 +364,7 @@ async fn spawn_events_pump(
     settings: &Settings,
     stop: &CancellationToken,
     pumps: &TaskTracker,
+    seen: Cut,
 ) -> Result<tokio::sync::watch::Receiver<Position>> {
     let listener: Arc<dyn StatisticsListener> = Arc::clone(live) as _;
     let consumers = vec![lake.consumer(LakeTable::Events), runtime.consumer(Some(listener))];
@@ -371,7 +373,7 @@ async fn spawn_events_pump(
         .map(|reader| reader.resume_after())
         .min()
         .unwrap_or_default();
-    let dedup = DurableDedup::open(
+    let mut dedup = DurableDedup::open(
         Arc::clone(store),
         Path::from("checkpoints/dedup"),
         resume,
@@ -379,6 +381,10 @@ async fn spawn_events_pump(
         random(),
     )
     .await?;
+    let in_lake = lake.position(LakeTable::Events);
+    if dedup.dedup().position() == Position::START && in_lake > Position::START {
+        relearn_ids(&mut dedup, seen, in_lake, store).await?;
+    }
     let (lake, runtime) = (Arc::clone(lake), Arc::clone(runtime));
     let settled = Arc::new(move || {
         lake.position(LakeTable::Events)
@@ -400,6 +406,30 @@ async fn spawn_events_pump(
         }
     });
     Ok(delivered)
+}
+
+/// Learns the ids of the lake anew when their checkpoint is gone, so that a sender's retry is still recognised.
+async fn relearn_ids(
+    dedup: &mut DurableDedup,
+    seen: Cut,
+    in_lake: Position,
+    store: &Arc<dyn ObjectStore>,
+) -> Result<()> {
+    /// Ids after which those learnt so far are written down, which bounds the memory that waits for it.
+    const SAVE_IDS: usize = 2_000_000;
+    tracing::info!(
+        position = in_lake.0,
+        "no checkpoint of known ids: learning them from the lake"
+    );
+    let mut batches = doors::ids_of(seen, store).await?;
+    while let Some(batch) = batches.next().await {
+        let (batch, received_at) = batch?;
+        dedup.dedup_mut().observe(&batch, in_lake, received_at)?;
+        if dedup.dedup().fresh_ids() >= SAVE_IDS {
+            dedup.save(Position::START).await?;
+        }
+    }
+    Ok(())
 }
 
 fn open_doors(

@@ -3,6 +3,7 @@
 //! Reading order: [`keys`] gives each group a number, [`log`] keeps the accumulators' states, [`state`] joins the two,
 //! [`incremental`] runs a micro-batch through them, [`spill`] keeps the memory bounded.
 
+mod entities;
 mod incremental;
 mod keys;
 mod log;

@@ -290,16 +290,14 @@ impl ApplyJob {
             Source::Events => &self.events,
             Source::CrmFields => self.fields.get_or_init(|| explode(&self.events)),
         };
-        let groups = engine.apply(rows, self.runtime.settings.micro_batch_rows)?;
+        let changed = engine.apply(rows, self.runtime.settings.micro_batch_rows, self.report)?;
         engine.set_position(self.position);
-        if self.report && !groups.is_empty() {
-            for rows in Runtime::rows(engine, &groups)? {
-                self.changed.lock().push(Changed {
-                    pipeline: engine.plan().pipeline.name,
-                    rows,
-                });
-            }
-        }
+        self.changed
+            .lock()
+            .extend(changed.into_iter().map(|rows| Changed {
+                pipeline: engine.plan().pipeline.name,
+                rows,
+            }));
         Ok(())
     }
 }

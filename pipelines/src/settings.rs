@@ -37,7 +37,7 @@ impl Default for PipelineSettings {
         Self {
             micro_batch_rows: 16_384,
             apply_threads: 2,
-            state_memory_bytes: 640 << 20,
+            state_memory_bytes: 512 << 20,
             spill_dir: None,
             checkpoint_interval_ms: 30_000,
             checkpoint_rows: 2_000_000,

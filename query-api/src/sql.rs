@@ -1,8 +1,8 @@
 //! Read-only SQL over everything a tenant has: catalogue, session, limits, answers.
 
 mod as_of_functions;
-mod change_function;
 mod catalog;
+mod change_function;
 mod door;
 mod encode;
 mod error;
@@ -12,6 +12,7 @@ mod output;
 mod run;
 mod score_table;
 mod session;
+mod stop;
 
 pub use catalog::{CatalogColumn, CatalogSource, CatalogTable};
 pub use encode::Format;

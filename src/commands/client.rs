@@ -29,6 +29,21 @@ enum Place {
     InProcess { router: Router, node: Box<Node> },
 }
 
+/// Rows of a query as JSON records, with the columns in their order.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Value>,
+}
+
+impl Rows {
+    /// The table for people.
+    pub(crate) fn table(&self) -> String {
+        let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
+        crate::output::table(&columns, &self.rows)
+    }
+}
+
 /// An answer: status and body.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -166,18 +181,23 @@ impl Client {
         .json()
     }
 
-    /// Rows of an SQL query.
+    /// Columns and rows of an SQL query.
     ///
     /// # Errors
     /// What the server refused, in its own words.
-    pub(crate) async fn sql(&self, sql: &str) -> Result<Vec<Value>> {
+    pub(crate) async fn sql(&self, sql: &str) -> Result<Rows> {
         let answer = self
             .post("/v1/sql", &serde_json::json!({"sql": sql, "format": "json"}))
             .await?;
-        match answer.get("rows") {
-            Some(Value::Array(rows)) => Ok(rows.clone()),
-            _ => bail!("the server's answer to the query has no rows"),
-        }
+        let list = |name: &str| answer.get(name).and_then(Value::as_array);
+        let (Some(columns), Some(rows)) = (list("columns"), list("rows")) else {
+            bail!("the server's answer to the query has no rows");
+        };
+        let name = |column: &Value| column.get("name").and_then(Value::as_str).map(str::to_owned);
+        Ok(Rows {
+            columns: columns.iter().filter_map(name).collect(),
+            rows: rows.clone(),
+        })
     }
 
     /// Ends an in-process node in order.

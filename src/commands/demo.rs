@@ -207,8 +207,8 @@ const STORY: &[(&str, &str)] = &[
 async fn tell(client: &Client) -> Result<()> {
     for (title, sql) in STORY {
         let rows = client.sql(sql).await?;
-        println!("\n{title}\n{}\n  SQL: {sql}", output::records(&rows));
-        if rows.is_empty() {
+        println!("\n{title}\n{}\n  SQL: {sql}", rows.table());
+        if rows.rows.is_empty() {
             bail!("the demo has no rows for '{title}'");
         }
     }
@@ -221,10 +221,7 @@ async fn tell_advice(client: &Client) -> Result<()> {
                AND entity_id IN (SELECT entity_id FROM scores WHERE entity_kind = 'deal' AND score = 'health' \
                AND value IS NOT NULL ORDER BY value, entity_id LIMIT 5) ORDER BY deal, severity, rule";
     let rows = client.sql(sql).await?;
-    println!(
-        "\nWhat to do about them\n{}\n  SQL: {sql}",
-        output::records(&rows)
-    );
+    println!("\nWhat to do about them\n{}\n  SQL: {sql}", rows.table());
     Ok(())
 }
 
@@ -242,6 +239,7 @@ async fn tell_change(client: &Client) -> Result<()> {
     );
     let rows = client.sql(&sql).await?;
     let Some(contact) = rows
+        .rows
         .first()
         .and_then(|row| row.get("contact"))
         .and_then(Value::as_str)
@@ -250,7 +248,7 @@ async fn tell_change(client: &Client) -> Result<()> {
     };
     println!(
         "\nThe contact whose engagement moved most in a week\n{}\n  SQL: {sql}",
-        output::records(&rows)
+        rows.table()
     );
     let why = format!(
         "SELECT factor, points, reason FROM score_change('contact', {}, {}, {}) WHERE score = 'engagement' \
@@ -259,9 +257,6 @@ async fn tell_change(client: &Client) -> Result<()> {
         quoted(&from),
         quoted(&to)
     );
-    println!(
-        "\nWhy\n{}\n  SQL: {why}",
-        output::records(&client.sql(&why).await?)
-    );
+    println!("\nWhy\n{}\n  SQL: {why}", client.sql(&why).await?.table());
     Ok(())
 }

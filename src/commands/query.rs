@@ -32,11 +32,7 @@ async fn ask(context: &Context, client: &Client, sql: &str, format: Format) -> R
     };
     if format == Format::Table {
         let rows = client.sql(sql).await?;
-        println!(
-            "{}\n{} rows",
-            output::records(&rows),
-            output::count(rows.len() as u64)
-        );
+        println!("{}\n{} rows", rows.table(), output::count(rows.rows.len() as u64));
         return Ok(());
     }
     let name = match format {

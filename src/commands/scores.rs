@@ -104,9 +104,9 @@ async fn best(context: &Context, client: &Client, args: &ScoresArgs) -> Result<(
     );
     let rows = client.sql(&sql).await?;
     if context.common.json {
-        println!("{:#}", Value::Array(rows));
+        println!("{:#}", Value::Array(rows.rows));
     } else {
-        println!("{}\nthe same in SQL: {sql}", output::records(&rows));
+        println!("{}\nthe same in SQL: {sql}", rows.table());
     }
     Ok(())
 }

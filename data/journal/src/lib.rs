@@ -1,6 +1,6 @@
 //! Durable log of events on an object store.
 //!
-//! In the order in which an event passes: it is queued ([`journal`]), written as an object ([`format`], at its
+//! In the order in which an event passes: it is queued ([`journal`]), written as an object ([`mod@format`], at its
 //! [`paths`]), read back, recognised when it came twice ([`dedup`]) and handed to the readers ([`pump`]). The score feed
 //! is a second journal of the same kind ([`feed`]); what was refused at the door lies in [`dead_letters`].
 #![doc = include_str!("../README.md")]

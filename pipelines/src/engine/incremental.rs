@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions},
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::take_arrays,
     datatypes::{Field, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
@@ -18,7 +19,7 @@ use revgauge_contract::Position;
 
 use super::{
     keys::{KeyScratch, Keys},
-    log::{Chunks, Place, gather, stored, stored_type},
+    log::{CHUNK_ROWS, Chunks, Place, gather, stored, stored_type},
     spill::SpillFolder,
     state::{State, StateStatistics},
 };
@@ -39,6 +40,7 @@ struct Scratch {
     keys: KeyScratch,
     local: Vec<usize>,
     touched: Vec<u32>,
+    first_rows: Vec<u32>,
 }
 
 /// Changed or all groups at one instant; encoding it later does not stop the engine, since chunks never change.
@@ -47,6 +49,20 @@ pub(crate) struct Captured {
     pub(crate) groups: Vec<u32>,
     places: Vec<Place>,
     chunks: Chunks,
+}
+
+impl Captured {
+    /// Puts the groups in the order of their places, so that spilled chunks are read once and in order.
+    pub(crate) fn in_place_order(self) -> Self {
+        let mut pairs: Vec<(Place, u32)> = self.places.into_iter().zip(self.groups).collect();
+        pairs.sort_unstable_by_key(|(place, _)| (place.chunk, place.row));
+        let (places, groups) = pairs.into_iter().unzip();
+        Self {
+            groups,
+            places,
+            chunks: self.chunks,
+        }
+    }
 }
 
 /// The whole state of a pipeline at one instant.
@@ -138,14 +154,15 @@ impl Engine {
         move |error| PipelineError::query(self.plan.pipeline.name, doing, error)
     }
 
-    /// Applies rows of the source; gives the groups they changed, each once.
+    /// Applies rows of the source; gives the output rows they changed, each group once, when asked to.
     ///
     /// Everything that can fail because of the data fails before the state is touched.
     pub(crate) fn apply(
         &self,
         rows: &RecordBatch,
         micro_batch_rows: usize,
-    ) -> Result<Vec<u32>, PipelineError> {
+        report: bool,
+    ) -> Result<Vec<RecordBatch>, PipelineError> {
         if let Some(message) = self.broken.lock().clone() {
             return Err(PipelineError::Broken {
                 pipeline: self.plan.pipeline.name.to_owned(),
@@ -157,21 +174,29 @@ impl Engine {
             let slice = rows.slice(start, micro_batch_rows.min(rows.num_rows() - start));
             prepared.extend(self.prepare(&slice).map_err(self.failed("apply a batch to"))?);
         }
-        let mut changed = Vec::new();
-        let slices = prepared.len();
+        let applied = self.apply_prepared(&prepared, report);
+        if let Err(error) = &applied {
+            *self.broken.lock() = Some(error.to_string());
+        }
+        applied
+    }
+
+    fn apply_prepared(&self, prepared: &[Prepared], report: bool) -> Result<Vec<RecordBatch>, PipelineError> {
         let mut scratch = self.scratch.lock();
+        // One step knows its changed rows; of several only the state knows the last.
+        if let [only] = prepared {
+            return Ok(self.merge(only, &mut scratch, report)?.into_iter().collect());
+        }
+        let mut changed = Vec::new();
         for prepared in prepared {
-            if let Err(error) = self.merge(&prepared, &mut scratch) {
-                *self.broken.lock() = Some(error.to_string());
-                return Err(error);
+            self.merge(prepared, &mut scratch, false)?;
+            if report {
+                changed.extend_from_slice(&scratch.touched);
             }
-            changed.extend_from_slice(&scratch.touched);
         }
-        if slices > 1 {
-            changed.sort_unstable();
-            changed.dedup();
-        }
-        Ok(changed)
+        changed.sort_unstable();
+        changed.dedup();
+        changed.chunks(CHUNK_ROWS).map(|groups| self.rows(groups)).collect()
     }
 
     fn prepare(&self, rows: &RecordBatch) -> DfResult<Option<Prepared>> {
@@ -199,13 +224,23 @@ impl Engine {
         }))
     }
 
-    fn merge(&self, prepared: &Prepared, scratch: &mut Scratch) -> Result<(), PipelineError> {
+    fn merge(
+        &self,
+        prepared: &Prepared,
+        scratch: &mut Scratch,
+        report: bool,
+    ) -> Result<Option<RecordBatch>, PipelineError> {
         let failed = self.failed("apply a batch to");
-        let Scratch { keys, local, touched } = scratch;
+        let Scratch {
+            keys,
+            local,
+            touched,
+            first_rows,
+        } = scratch;
         let known = self
             .state
             .write()
-            .begin(&prepared.groups, keys, local, touched)
+            .begin(&prepared.groups, keys, local, touched, first_rows)
             .map_err(&failed)?;
         let old = {
             let state = self.state.read();
@@ -214,8 +249,15 @@ impl Engine {
         let columns = self
             .accumulate(prepared, local, touched.len(), known, &old)
             .map_err(&failed)?;
-        self.state.write().commit(touched, columns);
-        self.compact(touched.len())
+        let kept = stored(&columns).map_err(&failed)?;
+        self.state.write().commit(touched, kept);
+        self.compact(touched.len())?;
+        if !report {
+            return Ok(None);
+        }
+        let first_rows = UInt32Array::from(std::mem::take(first_rows));
+        let keys = take_arrays(&prepared.groups, &first_rows, None).map_err(|error| failed(error.into()))?;
+        self.evaluate(keys, &columns).map(Some).map_err(&failed)
     }
 
     fn accumulate(
@@ -245,7 +287,7 @@ impl Engine {
             columns.extend(accumulator.state(EmitTo::All)?);
             first += states;
         }
-        stored(&columns)
+        Ok(columns)
     }
 
     /// One slice of compaction; moves at most as many rows as a chunk holds.
@@ -424,11 +466,16 @@ impl Engine {
     pub(crate) fn restore(&self, rows: &RecordBatch) -> Result<(), PipelineError> {
         let failed = self.failed("restore");
         let mut scratch = self.scratch.lock();
-        let Scratch { keys, local, touched } = &mut *scratch;
+        let Scratch {
+            keys,
+            local,
+            touched,
+            first_rows,
+        } = &mut *scratch;
         let groups = self.aggregation.group_fields.len();
         let mut state = self.state.write();
         state
-            .begin(&rows.columns()[..groups], keys, local, touched)
+            .begin(&rows.columns()[..groups], keys, local, touched, first_rows)
             .map_err(&failed)?;
         // The state of row `i` belongs to the group of row `i`, whatever order `begin` put the groups in.
         let groups_of_rows: Vec<u32> = local.iter().map(|at| touched[*at]).collect();

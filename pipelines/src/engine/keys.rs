@@ -13,14 +13,20 @@ use arrow::{
 use datafusion::error::Result;
 use hashbrown::HashTable;
 
-use super::{segmented::Segmented, texts::Texts};
+use super::{
+    entities::{Entities, EntityScratch},
+    segmented::Segmented,
+    texts::Texts,
+};
 use column::KeyColumn;
 
 /// End of an entity's list of groups.
 const END: u32 = u32::MAX;
-/// Stands for a NULL entity key; no UTF-8 text holds this byte.
-const NULL_KEY: u8 = 0xff;
 const SHARDS: usize = 1024;
+/// Combinations remembered in front of the facet table: an hour's events hold a few dozen.
+const MEMO: usize = 256;
+/// Facet columns whose codes fit the memo.
+const MEMO_COLUMNS: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
 struct Group {
@@ -47,10 +53,10 @@ const fn group_hash(entity: u32, facet: u32) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct KeyScratch {
     tenants: Vec<u32>,
+    entity: EntityScratch,
     entities: Vec<u32>,
     codes: Vec<Vec<u32>>,
     facets: Vec<u32>,
-    text: Vec<u8>,
     combination: Vec<u8>,
 }
 
@@ -63,12 +69,13 @@ pub(super) struct Keys {
     /// Group columns that are neither tenant nor key, each with its own dictionary.
     facet_columns: Vec<(usize, KeyColumn)>,
     tenants: KeyColumn,
-    /// Tenant number (4 bytes) then key.
-    entities: Texts,
+    entities: Entities,
     /// First group of each entity.
     heads: Segmented<u32>,
     /// Codes of the facet columns, 4 bytes each.
     facets: Texts,
+    /// Codes and facet of combinations seen lately.
+    memo: Vec<([u32; MEMO_COLUMNS], u32)>,
     slots: Vec<HashTable<GroupSlot>>,
     groups: Segmented<Group>,
 }
@@ -85,9 +92,11 @@ impl Keys {
             tenant,
             key,
             facet_columns,
-            entities: Texts::new(SHARDS),
+            entities: Entities::new(),
             heads: Segmented::default(),
             facets: Texts::new(64),
+            // No column has this many codes, so these entries match nothing.
+            memo: vec![([u32::MAX; MEMO_COLUMNS], 0); MEMO],
             slots: (0..SHARDS).map(|_| HashTable::new()).collect(),
             groups: Segmented::default(),
         }
@@ -103,7 +112,7 @@ impl Keys {
         slots
             + columns
             + self.tenants.bytes()
-            + self.entities.bytes()
+            + self.entities.memory()
             + self.heads.bytes()
             + self.facets.bytes()
             + self.groups.bytes()
@@ -120,7 +129,12 @@ impl Keys {
     ) -> Result<()> {
         let rows = columns[self.tenant].len();
         self.tenants.codes(&columns[self.tenant], &mut scratch.tenants)?;
-        self.intern_entities(&columns[self.key], scratch);
+        let keys = columns[self.key].as_string_view();
+        self.entities
+            .intern(&scratch.tenants, keys, &mut scratch.entity, &mut scratch.entities);
+        while self.heads.len() < self.entities.len() {
+            self.heads.push(END);
+        }
         scratch.codes.resize_with(self.facet_columns.len(), Vec::new);
         for ((at, column), codes) in self.facet_columns.iter_mut().zip(&mut scratch.codes) {
             column.codes(&columns[*at], codes)?;
@@ -134,31 +148,6 @@ impl Keys {
         Ok(())
     }
 
-    fn intern_entities(&mut self, keys: &ArrayRef, scratch: &mut KeyScratch) {
-        let keys = keys.as_string_view();
-        let KeyScratch {
-            tenants,
-            entities,
-            text,
-            ..
-        } = scratch;
-        entities.clear();
-        for (row, tenant) in tenants.iter().enumerate() {
-            text.clear();
-            text.extend_from_slice(&tenant.to_le_bytes());
-            if keys.is_null(row) {
-                text.push(NULL_KEY);
-            } else {
-                text.extend_from_slice(keys.value(row).as_bytes());
-            }
-            let entity = self.entities.intern(text);
-            if entity as usize == self.heads.len() {
-                self.heads.push(END);
-            }
-            entities.push(entity);
-        }
-    }
-
     fn intern_facets(&mut self, rows: usize, scratch: &mut KeyScratch) {
         let KeyScratch {
             codes,
@@ -167,12 +156,27 @@ impl Keys {
             ..
         } = scratch;
         facets.clear();
+        facets.reserve(rows);
         for row in 0..rows {
+            let mut short = [0; MEMO_COLUMNS];
+            for (short, column) in short.iter_mut().zip(codes.iter()) {
+                *short = column[row];
+            }
+            let mixed = short.iter().fold(0_u64, |mixed, code| {
+                (mixed ^ u64::from(*code)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            });
+            let slot = (mixed >> 56) as usize;
+            if codes.len() <= MEMO_COLUMNS && self.memo[slot].0 == short {
+                facets.push(self.memo[slot].1);
+                continue;
+            }
             combination.clear();
             for column in codes.iter() {
                 combination.extend_from_slice(&column[row].to_le_bytes());
             }
-            facets.push(self.facets.intern(combination));
+            let facet = self.facets.intern(combination);
+            self.memo[slot] = (short, facet);
+            facets.push(facet);
         }
     }
 
@@ -204,14 +208,9 @@ impl Keys {
         let codes = codes.map(|(at, column)| column.find_codes(&columns[*at]));
         let codes = codes.collect::<Result<Vec<_>>>()?;
         let find_row = |row: usize| {
-            let mut text = tenants[row]?.to_le_bytes().to_vec();
-            if keys.is_null(row) {
-                text.push(NULL_KEY);
-            } else {
-                text.extend_from_slice(keys.value(row).as_bytes());
-            }
-            let entity = self.entities.find(&text)?;
-            text.clear();
+            let key = (!keys.is_null(row)).then(|| keys.value(row));
+            let entity = self.entities.find(tenants[row]?, key)?;
+            let mut text = Vec::with_capacity(codes.len() * 4);
             for column in &codes {
                 text.extend_from_slice(&column[row]?.to_le_bytes());
             }
@@ -229,9 +228,7 @@ impl Keys {
         let Some(tenant) = self.tenants.find_text(tenant) else {
             return;
         };
-        let mut text = tenant.to_le_bytes().to_vec();
-        text.extend_from_slice(key.as_bytes());
-        if let Some(entity) = self.entities.find(&text) {
+        if let Some(entity) = self.entities.find(tenant, Some(key)) {
             self.walk(entity, out);
         }
     }
@@ -241,9 +238,8 @@ impl Keys {
         let Some(tenant) = self.tenants.find_text(tenant) else {
             return;
         };
-        let prefix = tenant.to_le_bytes();
         for entity in 0..self.entities.len() as u32 {
-            if self.entities.get(entity).starts_with(&prefix) {
+            if self.entities.get(entity).0 == tenant {
                 self.walk(entity, out);
             }
         }
@@ -260,19 +256,18 @@ impl Keys {
     /// The group columns of the given groups.
     pub(super) fn columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let records: Vec<Group> = groups.iter().map(|group| self.groups.get(*group)).collect();
-        let entity = |record: &Group| self.entities.get(record.entity).split_at(4);
+        let entity = |record: &Group| self.entities.get(record.entity);
         let number = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         let mut facet_place = 0;
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.len());
         for (at, field) in self.fields.iter().enumerate() {
             if at == self.tenant {
-                let codes = records.iter().map(|record| number(entity(record).0));
+                let codes = records.iter().map(|record| entity(record).0);
                 columns.push(self.tenants.values(codes, field.data_type())?);
             } else if at == self.key {
                 let mut keys = StringViewBuilder::with_capacity(records.len());
                 for record in &records {
-                    let key = entity(record).1;
-                    keys.append_option((key != [NULL_KEY]).then(|| column::text(key)));
+                    keys.append_option(entity(record).1.map(column::text));
                 }
                 columns.push(std::sync::Arc::new(keys.finish()));
             } else {

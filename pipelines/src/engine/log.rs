@@ -233,7 +233,7 @@ impl Log {
         }
     }
 
-    /// Chunks to merge next, so that garbage stays below half of what lives and small chunks stay few. At most
+    /// Chunks to merge next, so that garbage stays below a quarter of what lives and small chunks stay few. At most
     /// `budget` live rows, so that a slice never pauses the engine for long.
     pub(super) fn worth_compacting(&self, budget: usize) -> Vec<u32> {
         let facts = self.chunks.iter().zip(&self.live).enumerate();
@@ -242,7 +242,7 @@ impl Log {
                 .as_ref()
                 .map(|chunk| (at as u32, chunk.groups.len(), *live as usize))
         });
-        let garbage = self.rows > self.live_rows + self.live_rows / 2 + 2 * CHUNK_ROWS;
+        let garbage = self.rows > self.live_rows + self.live_rows / 4 + 2 * CHUNK_ROWS;
         choose(facts.collect(), garbage, budget)
     }
 

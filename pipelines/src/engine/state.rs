@@ -63,7 +63,7 @@ impl State {
     }
 
     /// Numbers the rows' groups and marks them as being changed. Gives each row's place in `touched`, the distinct
-    /// groups, and how many of them have state already: those come first.
+    /// groups, the first row of each, and how many of them have state already: those come first.
     ///
     /// The order matters. An accumulator takes every group below the greatest number it was told for one that it has
     /// seen values of, so old states must be merged for a gapless range before any new group is named; otherwise the
@@ -74,6 +74,7 @@ impl State {
         scratch: &mut KeyScratch,
         local: &mut Vec<usize>,
         touched: &mut Vec<u32>,
+        first_rows: &mut Vec<u32>,
     ) -> DfResult<usize> {
         let mut groups = Vec::new();
         self.keys.intern(columns, scratch, &mut groups)?;
@@ -83,16 +84,19 @@ impl State {
         local.clear();
         touched.clear();
         self.pending.clear();
-        let mut fresh = Vec::new();
-        for group in groups {
+        first_rows.clear();
+        let (mut fresh, mut fresh_rows) = (Vec::new(), Vec::new());
+        for (row_at, group) in groups.into_iter().enumerate() {
             let place = self.places.at_mut(group);
             if place.chunk != Place::PENDING {
                 let row = if *place == Place::NONE {
                     fresh.push(group);
+                    fresh_rows.push(row_at as u32);
                     FRESH | (fresh.len() as u32 - 1)
                 } else {
                     self.pending.push(*place);
                     touched.push(group);
+                    first_rows.push(row_at as u32);
                     touched.len() as u32 - 1
                 };
                 *place = Place {
@@ -111,6 +115,7 @@ impl State {
             self.pending.push(Place::NONE);
             touched.push(group);
         }
+        first_rows.append(&mut fresh_rows);
         Ok(known)
     }
 

@@ -9,45 +9,74 @@ use super::segmented::Segmented;
 
 const FIRST_BLOCK: usize = 1 << 12;
 const MAX_BLOCK: usize = 1 << 18;
+/// Bytes of the length in front of each string.
+const LEN: usize = 4;
 
-/// Bytes of many strings in blocks that are never moved.
+/// Byte strings in blocks that are never moved.
 #[derive(Debug, Default)]
-struct Arena {
+pub(super) struct Bytes {
     blocks: Vec<Vec<u8>>,
-    places: Segmented<(u32, u32)>,
-    bytes: usize,
+    memory: usize,
 }
 
-impl Arena {
-    fn push(&mut self, bytes: &[u8]) -> u32 {
-        let need = bytes.len() + 4;
+impl Bytes {
+    pub(super) const fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Appends the parts as one string; gives its block and where it starts there.
+    pub(super) fn push(&mut self, parts: &[&[u8]]) -> (u32, u32) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let need = len + LEN;
         let full = self
             .blocks
             .last()
             .is_none_or(|block| block.capacity() - block.len() < need);
         if full {
-            let grown = self.blocks.last().map_or(FIRST_BLOCK, |last| last.capacity() * 2);
+            let grown = self
+                .blocks
+                .last()
+                .map_or(FIRST_BLOCK, |last| last.capacity() * 2);
             let room = grown.min(MAX_BLOCK).max(need);
             self.blocks.push(Vec::with_capacity(room));
-            self.bytes += room;
+            self.memory += room;
         }
         let at = self.blocks.len() - 1;
         let block = &mut self.blocks[at];
-        let id = self.places.len() as u32;
-        self.places.push((at as u32, block.len() as u32));
-        block.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        block.extend_from_slice(bytes);
-        id
+        let place = (at as u32, block.len() as u32);
+        block.extend_from_slice(&(len as u32).to_le_bytes());
+        for part in parts {
+            block.extend_from_slice(part);
+        }
+        place
+    }
+
+    #[inline]
+    pub(super) fn at(&self, block: u32, start: u32) -> &[u8] {
+        let rest = &self.blocks[block as usize][start as usize..];
+        let (len, rest) = rest.split_at(LEN);
+        &rest[..u32::from_le_bytes([len[0], len[1], len[2], len[3]]) as usize]
+    }
+}
+
+/// Byte strings by number.
+#[derive(Debug, Default)]
+struct Arena {
+    bytes: Bytes,
+    places: Segmented<(u32, u32)>,
+}
+
+impl Arena {
+    fn push(&mut self, bytes: &[u8]) -> u32 {
+        let place = self.bytes.push(&[bytes]);
+        self.places.push(place);
+        self.places.len() as u32 - 1
     }
 
     #[inline]
     fn get(&self, id: u32) -> &[u8] {
         let (block, start) = self.places.get(id);
-        let start = start as usize;
-        let block = &self.blocks[block as usize];
-        let mut len = [0; 4];
-        len.copy_from_slice(&block[start..start + 4]);
-        &block[start + 4..start + 4 + u32::from_le_bytes(len) as usize]
+        self.bytes.at(block, start)
     }
 }
 
@@ -58,8 +87,9 @@ struct Slot {
     id: u32,
 }
 
+/// A tag as a hash whose high and low bits both differ.
 #[inline]
-const fn spread(tag: u32) -> u64 {
+pub(super) const fn spread(tag: u32) -> u64 {
     (tag as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
@@ -82,13 +112,9 @@ impl Texts {
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.arena.places.len()
-    }
-
     pub(super) fn bytes(&self) -> usize {
         let tables: usize = self.shards.iter().map(HashTable::allocation_size).sum();
-        self.arena.bytes + self.arena.places.bytes() + tables
+        self.arena.bytes.memory() + self.arena.places.bytes() + tables
     }
 
     #[inline]
@@ -144,6 +170,6 @@ mod tests {
             assert_eq!(texts.intern(word.as_bytes()), *id);
         }
         assert_eq!(texts.find(b"never seen"), None);
-        assert_eq!(texts.len(), words.len());
+        assert_eq!(ids.iter().max(), Some(&(words.len() as u32 - 1)));
     }
 }

@@ -101,7 +101,7 @@ impl Runtime {
                         while let Some(engine) =
                             engines.get(queue.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                         {
-                            engine.apply(&rows, REBUILD_ROWS)?;
+                            engine.apply(&rows, REBUILD_ROWS, false)?;
                         }
                         runtime.keep_within_memory()
                     })

@@ -318,6 +318,20 @@ impl KeyStore {
         known
     }
 
+    /// Whether a caller let in earlier would still be let in: for answers that never end.
+    #[must_use]
+    pub fn still_good(&self, caller: &Caller) -> bool {
+        if &*caller.key_id == Operator::KEY_ID {
+            return self.operator.read().is_some();
+        }
+        let now = self.clock.now();
+        let loaded = self.loaded.read();
+        loaded
+            .by_id
+            .get(&*caller.key_id)
+            .is_some_and(|entry| entry.usable(now))
+    }
+
     /// Reads the newest version from the store.
     ///
     /// # Errors
@@ -514,7 +528,9 @@ fn own_key<'a>(
 pub(super) fn check_tenant(tenant_id: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let mut bytes = tenant_id.bytes();
-    tenant_id.len() <= 64 && bytes.next().is_some_and(plain) && bytes.all(|b| plain(b) || b == b'_' || b == b'-')
+    tenant_id.len() <= 64
+        && bytes.next().is_some_and(plain)
+        && bytes.all(|b| plain(b) || b == b'_' || b == b'-')
 }
 
 fn check_names(tenant_id: &str, name: &str) -> Result<(), AccessError> {

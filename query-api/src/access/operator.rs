@@ -14,6 +14,9 @@ const PREFIX: &str = "rg_operator_";
 pub(super) struct Operator([u8; 32]);
 
 impl Operator {
+    /// Key id of the operator's callers; no drawn key has it.
+    pub(super) const KEY_ID: &'static str = "operator";
+
     pub(super) fn of(secret_text: &str) -> Self {
         Self(secret::digest(secret_text))
     }
@@ -24,7 +27,7 @@ impl Operator {
         let same = bool::from(self.0.ct_eq(&secret::digest(secret_text)));
         (same && check_tenant(tenant)).then(|| Caller {
             tenant_id: Arc::from(tenant),
-            key_id: Arc::from("operator"),
+            key_id: Arc::from(Self::KEY_ID),
             role: Role::Admin,
         })
     }
@@ -39,7 +42,13 @@ mod tests {
         let operator = Operator::of("s3cret");
         let caller = operator.check("rg_operator_s3cret_acme").expect("let in");
         assert_eq!((&*caller.tenant_id, caller.role), ("acme", Role::Admin));
-        for key in ["rg_operator_other_acme", "rg_operator_s3cret_", "rg_operator_s3cret", "s3cret", "rg_operator_s3cret_A B"] {
+        for key in [
+            "rg_operator_other_acme",
+            "rg_operator_s3cret_",
+            "rg_operator_s3cret",
+            "s3cret",
+            "rg_operator_s3cret_A B",
+        ] {
             assert_eq!(operator.check(key), None, "{key}");
         }
     }

@@ -23,7 +23,7 @@ use datafusion::{
     },
 };
 use futures::StreamExt as _;
-use revgauge_contract::{ErrorKind, error::Failure};
+use revgauge_contract::{ErrorKind, error::Failure, invariant::Invariant};
 
 /// What a tenant scan does.
 #[derive(Debug, Clone)]
@@ -80,6 +80,7 @@ impl TenantScan {
         } else {
             filter_record_batch(batch, &mask)?
         };
+        Invariant::TenantWall.check(own.num_rows() == mask.true_count(), &self.table);
         Ok(match &self.output {
             Some(columns) => own.project(columns)?,
             None => own,

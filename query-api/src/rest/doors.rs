@@ -285,7 +285,7 @@ const OTHERS: &[Door] = &[
         Access::Readers,
         "One pipeline: SQL, plan, columns, state",
         &[],
-        "Pipelines",
+        "OnePipeline",
     ),
     Door {
         method: "POST",
@@ -294,7 +294,7 @@ const OTHERS: &[Door] = &[
             Access::Admin,
             "Compare every pipeline's live state with its batch query over the lake",
             &[],
-            "Pipelines",
+            "PipelineReports",
         )
     },
     get(

@@ -22,6 +22,7 @@ use revgauge_contract::{
     access::Caller,
     error::Failure,
     feed::{FeedPage, FeedReader},
+    invariant::Invariant,
     position::Cursor,
     score::ScoreChange,
 };
@@ -221,13 +222,11 @@ impl Reading {
             self.ready.push_back(event.data(line(*cursor, change)?));
         }
         self.after = page.next;
+        // All that ever waits for a reader is one page; the log goes on without it.
+        let waiting = self.ready.len();
+        Invariant::SlowReaderAlone.check(waiting <= page_len, format_args!("{waiting} entries wait"));
         // A key revoked meanwhile reads no further.
-        let keys = self.api.keys.list(&tenant_id);
-        let now = self.api.clock.now();
-        let own = keys.iter().find(|key| key.key_id == *self.caller.key_id);
-        let good =
-            own.is_some_and(|key| key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at));
-        if !good {
+        if !self.api.keys.still_good(&self.caller) {
             self.ready.clear();
             self.ended = true;
         }

@@ -10,13 +10,13 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use governor::clock::{Clock as _, DefaultClock};
-use revgauge_contract::access::Caller;
+use revgauge_contract::{access::Caller, invariant::Invariant};
 
 use super::{
     arguments::Arguments,
     doors::{self, Access, Door},
 };
-use crate::{api::Api, problem::Problem};
+use crate::{api::Api, freshness::AS_OF, problem::Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -59,6 +59,7 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
         }
     };
     let name = path.as_deref().unwrap_or("unknown");
+    check_freshness(door, &response);
     record(
         &method,
         name,
@@ -76,6 +77,18 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The document of the doors and the metrics of the process are about no data.
+fn check_freshness(door: Option<&Door>, response: &Response) {
+    let about_data =
+        |door: &&Door| door.access != Access::Open && !["/metrics", "/v1/openapi.json"].contains(&door.path);
+    if let Some(door) = door.filter(about_data)
+        && response.status().is_success()
+        && !Invariant::AnswersSayHowFresh.check(response.headers().contains_key(AS_OF), door.path)
+    {
+        tracing::error!(path = door.path, "answer does not say how fresh it is");
+    }
 }
 
 async fn identify(api: &Api, door: Option<&Door>, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {

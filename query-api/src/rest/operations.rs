@@ -146,7 +146,10 @@ pub(super) async fn pipeline(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let pipeline = api.status.explain_pipeline(&name).await?;
-    Ok(answer(&api.freshness(&caller.tenant_id), [("pipeline", pipeline)]))
+    Ok(answer(
+        &api.freshness(&caller.tenant_id),
+        [("pipeline", pipeline)],
+    ))
 }
 
 /// `POST /v1/pipelines/verify`
@@ -157,7 +160,12 @@ pub(super) async fn verify(
     let mut reports = api.status.verify_pipelines().await?;
     // Differences quote rows of any tenant; only the operator may see them.
     if &*caller.key_id != "operator" {
-        for report in reports.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        for report in reports
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
             report.remove("first_differences");
         }
     }

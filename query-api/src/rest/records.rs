@@ -1,6 +1,6 @@
 //! Answers in JSON: every one with `as_of` and `watermarks`, in the body and in headers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -111,17 +111,6 @@ pub(super) fn unfold(rows: &mut [Value], members: &[&str]) {
             }
         }
     }
-}
-
-/// Rows by a text member.
-pub(super) fn by_member(rows: Vec<Value>, member: &str) -> BTreeMap<String, Vec<Value>> {
-    let mut grouped: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for row in rows {
-        if let Some(key) = row.get(member).and_then(Value::as_str) {
-            grouped.entry(key.to_owned()).or_default().push(row);
-        }
-    }
-    grouped
 }
 
 /// Leaves the tenant out: the caller knows its own.

@@ -84,7 +84,11 @@ pub(super) fn pipeline_columns() -> Arc<[Column]> {
     DEALS.iter().chain(HEALTH).copied().collect()
 }
 
-pub(super) fn walled(name: &str, tenant_id: &Arc<str>, table: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn walled(
+    name: &str,
+    tenant_id: &Arc<str>,
+    table: Arc<dyn TableProvider>,
+) -> Result<Arc<dyn TableProvider>> {
     Ok(Arc::new(TenantTable::try_new(
         name,
         Arc::clone(tenant_id),

@@ -18,10 +18,34 @@ use super::{
 /// Columns of `score_change`.
 pub(super) const CHANGES: &[Column] = &[
     column("score", Reading::Text, &["score"], "score name", ""),
-    column("old_value", Reading::Number, &["old_value"], "value at the earlier instant", "points"),
-    column("new_value", Reading::Number, &["new_value"], "value at the later instant", "points"),
-    column("factor", Reading::Text, &["factor"], "part; decay is what time alone did", ""),
-    column("points", Reading::Number, &["points"], "points of the change; the parts sum to it", "points"),
+    column(
+        "old_value",
+        Reading::Number,
+        &["old_value"],
+        "value at the earlier instant",
+        "points",
+    ),
+    column(
+        "new_value",
+        Reading::Number,
+        &["new_value"],
+        "value at the later instant",
+        "points",
+    ),
+    column(
+        "factor",
+        Reading::Text,
+        &["factor"],
+        "part; decay is what time alone did",
+        "",
+    ),
+    column(
+        "points",
+        Reading::Number,
+        &["points"],
+        "points of the change; the parts sum to it",
+        "points",
+    ),
     column("reason", Reading::Text, &["reason"], "for people", ""),
 ];
 
@@ -33,7 +57,12 @@ impl TableFunctionImpl for ScoreChangeFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let usage = "score_change takes an entity kind, its id and two instants, such as \
                      score_change('contact', 'c-1', '2026-01-01', '2026-01-08')";
-        let [Expr::Literal(kind, _), Expr::Literal(id, _), Expr::Literal(from, _), Expr::Literal(to, _)] = args.exprs()
+        let [
+            Expr::Literal(kind, _),
+            Expr::Literal(id, _),
+            Expr::Literal(from, _),
+            Expr::Literal(to, _),
+        ] = args.exprs()
         else {
             return plan_err!("{usage}");
         };
@@ -51,7 +80,10 @@ impl TableFunctionImpl for ScoreChangeFunction {
             fetch: Arc::new(move || {
                 let (source, id) = (source.clone(), id.clone());
                 Box::pin(async move {
-                    let changes = source.scores.explain_change(&source.tenant_id, kind, &id, from, to).await?;
+                    let changes = source
+                        .scores
+                        .explain_change(&source.tenant_id, kind, &id, from, to)
+                        .await?;
                     Ok::<_, Failure>(
                         changes
                             .into_iter()
@@ -75,13 +107,15 @@ impl TableFunctionImpl for ScoreChangeFunction {
 
 fn text(value: &ScalarValue) -> Option<&str> {
     match value {
-        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
-            Some(text)
-        }
+        ScalarValue::Utf8(Some(text))
+        | ScalarValue::Utf8View(Some(text))
+        | ScalarValue::LargeUtf8(Some(text)) => Some(text),
         _ => None,
     }
 }
 
 fn kind_of(text: &str) -> Option<EntityKind> {
-    [EntityKind::Contact, EntityKind::Account, EntityKind::Deal].into_iter().find(|kind| kind.as_str() == text)
+    [EntityKind::Contact, EntityKind::Account, EntityKind::Deal]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
 }

@@ -160,7 +160,13 @@ pub(super) const DEALS: &[Column] = &[
     column("owner_id", Reading::Text, &["owner_id"], "rep who owns it", ""),
     column("pipeline", Reading::Text, &["pipeline"], "sales pipeline", ""),
     column("stage", Reading::Text, &["stage"], "stage", ""),
-    column("status", Reading::Text, &["status"], "open, won or lost", ""),
+    column(
+        "status",
+        Reading::Text,
+        &["outcome", "status"],
+        "open, won or lost",
+        "",
+    ),
     column("amount", Reading::Number, &["amount"], "amount", "currency"),
     column(
         "currency",

@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{error::SqlError, output::OutputShape, session};
+use super::{error::SqlError, output::OutputShape, session, stop::StopSign};
 use crate::{api::Api, freshness::Freshness, settings::SqlSettings};
 
 /// Rows handed to an encoder at once, so that encoding never holds a serving thread for long.
@@ -195,6 +195,7 @@ enum Step {
 struct Rows {
     steps: Receiver<Result<Step, SqlError>>,
     task: JoinHandle<()>,
+    stop: StopSign,
     deadline: Instant,
     timeout_ms: u64,
     ended: bool,
@@ -209,17 +210,23 @@ impl Rows {
             Ok(Some(step)) => step,
             Ok(None) => Err(SqlError::internal("a query ended without a word")),
             Err(_) => {
+                self.stop.raise();
                 self.task.abort();
                 Err(SqlError::time_limit(self.timeout_ms))
             }
         };
         self.ended = !matches!(step, Ok(Step::Begun { .. } | Step::Rows(_)));
+        if self.ended && !self.task.is_finished() {
+            // Its place is free again when the asker has the answer.
+            let _ = timeout_at(self.deadline, &mut self.task).await;
+        }
         step
     }
 }
 
 impl Drop for Rows {
     fn drop(&mut self) {
+        self.stop.raise();
         self.task.abort();
     }
 }
@@ -235,9 +242,11 @@ async fn start(
     let deadline = Instant::now() + Duration::from_millis(limits.timeout_ms);
     let (sender, steps) = mpsc::channel(api.settings.sql.queue_batches.max(1));
     let inner = Arc::clone(api);
+    let stop = StopSign::default();
+    let sign = stop.clone();
     let task = api.query_runtime.spawn(async move {
         let _slot = slot;
-        let work = Box::pin(compute(&inner, &tenant_id, limits, plan, &sender));
+        let work = Box::pin(compute(&inner, &tenant_id, limits, plan, &sender, &sign));
         let error = match timeout_at(deadline, work).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
@@ -249,6 +258,7 @@ async fn start(
     let mut rows = Rows {
         steps,
         task,
+        stop,
         deadline,
         timeout_ms: limits.timeout_ms,
         ended: false,
@@ -270,8 +280,9 @@ async fn compute(
     limits: Limits,
     plan: Planner,
     sender: &Sender<Result<Step, SqlError>>,
+    stop: &StopSign,
 ) -> Result<(), SqlError> {
-    let session = session::open(api, tenant_id).await?;
+    let session = session::open(api, tenant_id, stop).await?;
     let frame = plan(session.context).await?;
     let mut stream = frame.execute_stream().await?;
     let shape = OutputShape::of(&stream.schema());

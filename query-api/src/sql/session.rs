@@ -14,6 +14,7 @@ use datafusion::{
     common::Result,
     datasource::MemTable,
     execution::{
+        FunctionRegistry as _,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::GreedyMemoryPool,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
@@ -25,17 +26,29 @@ use revgauge_contract::{Timestamp, error::Failure, score::EntityKind, statistics
 use serde_json::Value;
 
 use super::{
-    change_function::{CHANGES, ScoreChangeFunction},
     as_of_functions::{AsOf, PipelineAsOf, ScoresAsOf, pipeline_columns},
     catalog::{CatalogColumn, CatalogTable},
+    change_function::{CHANGES, ScoreChangeFunction},
     error::SqlError,
     object_table::{ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, ObjectTable, Records, documented, schema_of},
     score_table::ScoreTable,
+    stop::{StopSign, StoppableJoins},
 };
 use crate::{access::TenantTable, api::Api, freshness::Freshness, settings::SqlSettings};
 
 const CATALOG: &str = "revgauge";
 const SCHEMA: &str = "public";
+
+/// Functions whose one value may be as long as the asker likes, which no memory pool sees.
+const UNBOUNDED: [&str; 7] = [
+    "repeat",
+    "lpad",
+    "rpad",
+    "array_repeat",
+    "array_resize",
+    "range",
+    "generate_series",
+];
 
 /// What every session shares: functions, optimiser, configuration. No table is in it.
 pub(crate) fn base_session(settings: &SqlSettings) -> Result<SessionState> {
@@ -51,6 +64,9 @@ pub(crate) fn base_session(settings: &SqlSettings) -> Result<SessionState> {
         .with_config(config)
         .build();
     datafusion_functions_json::register_all(&mut state)?;
+    for name in UNBOUNDED {
+        state.deregister_udf(name)?;
+    }
     Ok(state)
 }
 
@@ -61,7 +77,11 @@ pub(super) struct TenantSession {
 }
 
 /// Opens the session of one query: one cut of the tables, own memory pool, own tenant.
-pub(super) async fn open(api: &Api, tenant_id: &Arc<str>) -> Result<TenantSession, SqlError> {
+pub(super) async fn open(
+    api: &Api,
+    tenant_id: &Arc<str>,
+    stop: &StopSign,
+) -> Result<TenantSession, SqlError> {
     let now = api.clock.now();
     let offered = api.catalog.tables(tenant_id).await.map_err(SqlError::failure)?;
     let freshness = Freshness::of(tenant_id, now, api.cuts.watermarks(tenant_id));
@@ -96,6 +116,7 @@ pub(super) async fn open(api: &Api, tenant_id: &Arc<str>) -> Result<TenantSessio
     let state = SessionStateBuilder::new_from_existing(api.base_session.clone())
         .with_session_id(String::new())
         .with_catalog_list(catalogs)
+        .with_physical_optimizer_rule(Arc::new(StoppableJoins(stop.clone())))
         .with_runtime_env(own_runtime(&api.catalog.runtime(), &api.settings.sql)?)
         .build();
     let context = SessionContext::new_with_state(state);

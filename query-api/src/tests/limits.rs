@@ -69,6 +69,51 @@ async fn a_busy_query_is_stopped_in_time_and_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn every_endless_query_really_ends() {
+    let world = World::with(sql_settings(SqlSettings {
+        concurrent_queries_per_tenant: 1,
+        ..SqlSettings::default()
+    }))
+    .await;
+    for sql in [
+        ENDLESS,
+        // No pair passes, so the join never gives a row at which it could be stopped.
+        "select count(*) from generate_series(1, 3000000) a cross join generate_series(1, 3000000) b \
+         where a.value * b.value = -1",
+        "select count(*) from generate_series(1, 3000000) a join generate_series(1, 3000000) b \
+         on a.value % 2 = b.value % 2 and a.value + b.value < 0",
+        "select count(*) from generate_series(1, 3000000) a join generate_series(1, 3000000) b \
+         on a.value % 2 = b.value % 2",
+        "select count(*) from generate_series(1, 3000000) a cross join generate_series(1, 3000000) b",
+        "with recursive r as (select 1 n union all select n + 1 from r) select count(*) from r",
+        "select max(value) from generate_series(1, 9000000000000000)",
+        "select sum(x) from (select unnest(array_agg(a.value)) x from generate_series(1, 100000) a), \
+         generate_series(1, 1000000000)",
+    ] {
+        let reply = world
+            .sql_json("revops", json!({"sql": sql, "timeout_ms": 3_000}))
+            .await;
+        assert_eq!(reply.json()["code"], "time_limit", "{sql}: {}", reply.text());
+        let began = Instant::now();
+        while world.sql("revops", "select 1").await.status != StatusCode::OK {
+            assert!(began.elapsed() < Duration::from_secs(20), "still running: {sql}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    for sql in [
+        "select repeat('x', 2000000000)",
+        "select lpad('', 2000000000)",
+        "select range(1, 2000000000)",
+    ] {
+        assert_eq!(
+            world.sql("revops", sql).await.json()["code"],
+            "unknown_function",
+            "{sql}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn rows_are_refused_or_cut_as_asked() {
     let world = World::with(sql_settings(SqlSettings {
         max_rows: 1_000,

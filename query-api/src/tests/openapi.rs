@@ -1,6 +1,7 @@
 //! The OpenAPI document: checked in, and true of real answers.
 
 use axum::http::Method;
+use revgauge_contract::invariant::Invariant;
 use serde_json::Value;
 
 use super::world::World;
@@ -76,6 +77,7 @@ async fn real_answers_fit_the_document() {
     let document = world.get("service", "/v1/openapi.json").await.json();
     let schemas = &document["components"]["schemas"];
     let mut checked = 0;
+    let mut fresh = 0;
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
             let good = operation["responses"]
@@ -97,7 +99,7 @@ async fn real_answers_fit_the_document() {
             } else {
                 "c1"
             };
-            let mut target = path.replace("{id}", id);
+            let mut target = path.replace("{id}", id).replace("{name}", "contact_engagement");
             if target.contains("{key_id}") {
                 let keys = world.get("admin", "/v1/keys").await.json();
                 let key = keys["items"].as_array().expect("keys").last().expect("key")["key_id"]
@@ -122,10 +124,16 @@ async fn real_answers_fit_the_document() {
             } else {
                 reply.json()
             };
+            if first["watermarks"].is_object() {
+                let stamped = first["as_of"].as_str() == reply.headers["revgauge-as-of"].to_str().ok();
+                assert!(Invariant::AnswersSayHowFresh.check(stamped, &target));
+                fresh += 1;
+            }
             check(&content["schema"], &first, schemas, &target);
             checked += 1;
         }
     }
+    assert!(fresh > 25, "only {fresh} answers said how fresh they are");
     assert!(checked > 25, "only {checked} doors were looked at");
     let problem = world.get("none", "/v1/scores").await.json();
     check(&schemas["Problem"], &problem, schemas, "problem");

@@ -242,7 +242,13 @@ fn objects_of(tenant: &str, kind: EntityKind) -> Vec<Value> {
                     object["amount"] = json!((n * 1_000).to_string());
                     object["stage"] = json!("proposal");
                     object["close_date"] = json!("2026-03-01");
-                    object["roles"] = json!([{"contact_id": "c1", "role": "champion"}]);
+                    object["contacts"] = json!([{
+                        "contact_id": "c1",
+                        "role": "champion",
+                        "last_answer": "2026-01-30T00:00:00Z",
+                        "last_contact": NOW,
+                        "two_way": true,
+                    }]);
                 }
                 EntityKind::Account | EntityKind::Tenant => object["domain"] = json!("acme.io"),
             }
