@@ -6,7 +6,13 @@ use anyhow::{Context as _, Result};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli::ServeArgs, commands::Context, run_file::RunningServer, settings::Settings, wire::Node};
+use crate::{
+    cli::ServeArgs,
+    commands::Context,
+    run_file::RunningServer,
+    settings::Settings,
+    wire::{Node, Purpose},
+};
 
 /// Runs the server until Ctrl-C or SIGTERM.
 ///
@@ -63,7 +69,7 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {listen}: is another server running there?"))?;
         let url = format!("http://{}", listener.local_addr()?);
-        let node = Node::open(settings).await?;
+        let node = Node::open(settings, Purpose::Serve).await?;
         node.announce(&RunningServer {
             url: url.clone(),
             pid: std::process::id(),
@@ -106,6 +112,6 @@ impl Server {
         if tokio::time::timeout(self.grace, self.serving).await.is_err() {
             abort.abort();
         }
-        self.node.close().await
+        self.node.close(self.grace).await
     }
 }

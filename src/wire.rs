@@ -1,6 +1,6 @@
 //! Start-up, cut by room: each function makes one room's handle; `Node` holds them all and ends them in order.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
@@ -26,6 +26,7 @@ use revgauge_models::{
 };
 use revgauge_pipelines::{Runtime, Statistics};
 use revgauge_query_api::{Api, ApiParts, access::KeyStore};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -45,6 +46,7 @@ pub(crate) struct Node {
     pumps: TaskTracker,
     query_runtime: Option<tokio::runtime::Runtime>,
     lock: Option<FolderLock>,
+    purpose: Purpose,
 }
 
 impl std::fmt::Debug for Node {
@@ -97,12 +99,21 @@ fn random() -> u64 {
     rand::Rng::random(&mut rand::rngs::StdRng::from_os_rng())
 }
 
+/// What a node is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To serve: changes are scored as they come, timers run, the lake is maintained.
+    Serve,
+    /// For one command: what it writes is durable and in lake and state at its end; the next server scores it.
+    Command,
+}
+
 impl Node {
     /// Opens the store and joins the rooms; when it returns, everything acknowledged before is being caught up with.
     ///
     /// # Errors
     /// What the store, its contents or the settings met, by name.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+    pub(crate) async fn open(settings: &Settings, purpose: Purpose) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opened = revgauge_store::open(&settings.store.url, &settings.store.options).await?;
         let lock = opened.local_dir.as_deref().map(run_file::lock).transpose()?;
@@ -144,21 +155,19 @@ impl Node {
             Arc::clone(&store),
             &settings.pipelines,
         )?);
-        let (scoring, live) =
-            open_scoring(settings, &statistics, &feed, &clock, &cuts, &store, &runtime).await?;
+        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, &cuts, &store).await?;
+        if purpose == Purpose::Serve {
+            live.watch(&doors::tenants_with_data(&runtime).await?, runtime.position())
+                .await?;
+        }
+        let listener = (purpose == Purpose::Serve).then(|| Arc::clone(&live) as Arc<dyn StatisticsListener>);
         let delivered = spawn_events_pump(
-            &journal, &lake, &runtime, &live, &store, settings, &readers, &pumps, seen,
+            &journal, &lake, &runtime, listener, &store, settings, &readers, &pumps, seen,
         )
         .await?;
-        let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
-        tasks.spawn(Arc::clone(&live).run(scoring_stopped));
-        let stop = background.clone();
-        tasks.spawn(async move {
-            stop.cancelled().await;
-            stop_scoring.send_replace(true);
-        });
-        let (lake_task, stop) = (Arc::clone(&lake), background.clone());
-        tasks.spawn(async move { lake_task.maintain(async move { stop.cancelled().await }).await });
+        if purpose == Purpose::Serve {
+            spawn_background(&live, &lake, &background, &tasks);
+        }
 
         let operator_secret = format!("{:016x}{:016x}", random(), random());
         let keys = KeyStore::open(Arc::clone(&store), settings.api_keys.clone(), Arc::clone(&clock)).await?;
@@ -199,6 +208,7 @@ impl Node {
             pumps,
             query_runtime: Some(query_runtime),
             lock,
+            purpose,
         })
     }
 
@@ -229,31 +239,43 @@ impl Node {
     pub(crate) fn settled(&self) -> bool {
         let last = self.rooms.journal.last();
         let lag = self.rooms.live.lag();
-        let waiting = lag.contacts + lag.accounts + lag.deals + lag.sweeping;
+        let scores = self.purpose == Purpose::Serve;
+        let waiting = if scores {
+            lag.contacts + lag.accounts + lag.deals + lag.sweeping
+        } else {
+            0
+        };
         *self.rooms.delivered.borrow() >= last && waiting == 0
     }
 
-    /// Waits until everything acknowledged is scored, then writes what is buffered and lets go of the store.
+    /// Waits until everything acknowledged is in lake and state, writes what is buffered and lets go of the store.
+    ///
+    /// Scoring is given the grace and no more: the feed does not cover what is left, so the next server scores it.
     ///
     /// # Errors
     /// What the last flush met; the journal still has everything acknowledged.
-    pub(crate) async fn close(mut self) -> Result<()> {
-        let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-        while !self.settled() && tokio::time::Instant::now() < patience {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    pub(crate) async fn close(mut self, grace: Duration) -> Result<()> {
+        let rooms = Arc::clone(&self.rooms);
+        rooms.journal.shutdown().await;
+        let patience = Instant::now() + grace;
+        while !self.settled() && Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.background.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-        self.rooms.feed.journal().shutdown().await;
-        self.rooms.journal.shutdown().await;
-        self.rooms.runtime.checkpoint_now().await?;
-        self.rooms.lake.flush(LakeTable::Events).await?;
-        self.rooms.lake.flush(LakeTable::ScoreChanges).await?;
+        let mut delivered = rooms.delivered.clone();
+        let last = rooms.journal.last();
+        delivered
+            .wait_for(|position| *position >= last)
+            .await
+            .context("reading the journal ended early")?;
         self.readers.cancel();
         self.pumps.close();
         self.pumps.wait().await;
-        self.rooms.lake.shutdown().await?;
+        self.background.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        rooms.feed.journal().shutdown().await;
+        rooms.runtime.checkpoint_now().await?;
+        rooms.lake.shutdown().await?;
         if let Some(runtime) = self.query_runtime.take() {
             runtime.shutdown_background();
         }
@@ -290,7 +312,6 @@ async fn open_scoring(
     clock: &Arc<dyn Clock>,
     cuts: &Arc<dyn CutReader>,
     store: &Arc<dyn ObjectStore>,
-    runtime: &Arc<Runtime>,
 ) -> Result<(Arc<Scoring>, Arc<LiveScorer>)> {
     let definitions = Arc::new(definitions(settings)?);
     let scoring = Arc::new(Scoring::new(
@@ -320,9 +341,20 @@ async fn open_scoring(
         &RecordBatch::new_empty(revgauge_contract::score::score_changes()),
         covers,
     );
-    live.watch(&doors::tenants_with_data(runtime).await?, runtime.position())
-        .await?;
     Ok((scoring, live))
+}
+
+/// Scoring and maintenance, until told to stop.
+fn spawn_background(live: &Arc<LiveScorer>, lake: &Arc<Lake>, stop: &CancellationToken, tasks: &TaskTracker) {
+    let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
+    tasks.spawn(Arc::clone(live).run(scoring_stopped));
+    let stopping = stop.clone();
+    tasks.spawn(async move {
+        stopping.cancelled().await;
+        stop_scoring.send_replace(true);
+    });
+    let (lake, stop) = (Arc::clone(lake), stop.clone());
+    tasks.spawn(async move { lake.maintain(async move { stop.cancelled().await }).await });
 }
 
 fn spawn_feed_pump(
@@ -359,15 +391,14 @@ async fn spawn_events_pump(
     journal: &Arc<Journal>,
     lake: &Arc<Lake>,
     runtime: &Arc<Runtime>,
-    live: &Arc<LiveScorer>,
+    listener: Option<Arc<dyn StatisticsListener>>,
     store: &Arc<dyn ObjectStore>,
     settings: &Settings,
     stop: &CancellationToken,
     pumps: &TaskTracker,
     seen: Cut,
 ) -> Result<tokio::sync::watch::Receiver<Position>> {
-    let listener: Arc<dyn StatisticsListener> = Arc::clone(live) as _;
-    let consumers = vec![lake.consumer(LakeTable::Events), runtime.consumer(Some(listener))];
+    let consumers = vec![lake.consumer(LakeTable::Events), runtime.consumer(listener)];
     let resume = consumers
         .iter()
         .map(|reader| reader.resume_after())

@@ -1,8 +1,8 @@
 //! Event in: HTTP doors, event names, files with field mappings, generator.
 #![doc = include_str!("../README.md")]
 
-pub mod http;
+pub mod conformance;
 pub mod event_names;
 pub mod files;
 pub mod generator;
-pub mod conformance;
+pub mod http;

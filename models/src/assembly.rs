@@ -78,6 +78,9 @@ impl Maker<'_> {
         contributions: Vec<Contribution>,
         facts: ScoreFacts,
     ) -> Score {
+        Invariant::UnscoredIsNull.check(value.is_some() != unscored_because.is_some(), self.name);
+        let named = !self.definition.is_empty() && !self.fingerprint.is_empty();
+        Invariant::ScoreNamesItsMaker.check(named, self.name);
         Score {
             name: self.name.to_owned(),
             value,

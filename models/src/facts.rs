@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use revgauge_contract::{Timestamp, event::{Direction, MachineClass}};
+use revgauge_contract::{
+    Timestamp,
+    event::{Direction, MachineClass},
+};
 
 /// One layer-1 row of an entity: forward-decayed sums of one event type in one era.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,18 +1,18 @@
 //! Layer 2: definitions, scores, explanation.
 #![doc = include_str!("../README.md")]
 
-pub mod facts;
-pub mod definitions;
-pub mod decay;
-pub mod contact;
 pub mod account;
-pub mod priority;
-pub mod explain;
-pub mod directory;
+pub mod contact;
 pub mod deal;
+pub mod decay;
+pub mod definitions;
+pub mod directory;
+pub mod explain;
+pub mod facts;
 pub mod gather;
-pub mod service;
 pub mod live;
+pub mod priority;
+pub mod service;
 
 mod assembly;
 mod fingerprint;

@@ -65,8 +65,12 @@ fn batch(from: u64, rows: u64, contacts: u64) -> RecordBatch {
         let account = contact / 10;
         let event_type = TYPES[(mix(number * 3 + 1) % 8) as usize];
         times.push(1_767_225_600 * SECOND_US + (mix(number * 11 + 5) % (300 * 86_400)) as i64 * SECOND_US);
-        value.append_option((number % 4 == 0).then_some(60.0));
-        let machine = if mix(number) % 10 == 0 { "proxy" } else { "none" };
+        value.append_option((number.is_multiple_of(4)).then_some(60.0));
+        let machine = if mix(number).is_multiple_of(10) {
+            "proxy"
+        } else {
+            "none"
+        };
         let row = [
             Some(format!("t{}", contact % 50)),
             Some(format!("e{number}")),
@@ -75,7 +79,7 @@ fn batch(from: u64, rows: u64, contacts: u64) -> RecordBatch {
             Some("hubspot".to_owned()),
             Some(format!("a{account}")),
             Some(format!("c{contact}")),
-            (number % 5 == 0).then(|| format!("d{}", contact / 4)),
+            (number.is_multiple_of(5)).then(|| format!("d{}", contact / 4)),
             Some(format!("u{}", account % 200)),
             Some(format!("jo.doe{contact}@company{account}.example")),
             Some(format!("company{account}.example")),

@@ -50,6 +50,14 @@ pub(crate) struct Manifest {
     pub(crate) pipelines: Vec<PipelineParts>,
 }
 
+/// The bytes of a part. Cost: tens of milliseconds for a quarter of a million groups.
+pub(crate) fn encode_part(pipeline: &str, batches: &[RecordBatch]) -> Result<Vec<u8>, PipelineError> {
+    format::seal_part(batches).map_err(|message| PipelineError::Corrupt {
+        path: format!("new part of {pipeline}"),
+        message,
+    })
+}
+
 /// The checkpoints of a deployment.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
@@ -129,22 +137,19 @@ impl Checkpoints {
         })
     }
 
-    /// Writes one part.
+    /// Writes one encoded part.
     pub(crate) async fn write_part(
         &self,
         id: u64,
         pipeline: &str,
         number: usize,
-        batches: &[RecordBatch],
+        rows: u64,
+        bytes: Vec<u8>,
     ) -> Result<Part, PipelineError> {
         let path = paths::part(id, pipeline, number);
-        let bytes = format::seal_part(batches).map_err(|message| PipelineError::Corrupt {
-            path: path.to_string(),
-            message,
-        })?;
         let part = Part {
             path: path.to_string(),
-            rows: batches.iter().map(|batch| batch.num_rows() as u64).sum(),
+            rows,
             bytes: bytes.len() as u64,
         };
         self.store

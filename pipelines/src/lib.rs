@@ -12,6 +12,8 @@ mod checkpoint;
 mod engine;
 pub mod error;
 pub mod explain;
+#[cfg(test)]
+mod golden;
 mod plan;
 pub mod runtime;
 pub mod settings;

@@ -12,7 +12,9 @@ use std::sync::{
 use arrow::array::RecordBatch;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use revgauge_contract::{Clock, Position, Timestamp, crm::explode, statistics::Changed};
+use revgauge_contract::{
+    Clock, Position, Timestamp, crm::explode, invariant::Invariant, statistics::Changed,
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -31,6 +33,9 @@ pub use consumer::PipelineConsumer;
 const SIDE_BY_SIDE_ROWS: usize = 2_048;
 /// Output rows evaluated at a time.
 const SLICE: usize = 16_384;
+
+/// What a pipeline may keep in memory whatever the bound: its newest chunks, too small to be worth a file each.
+const UNSPILLED_BYTES: u64 = 8 << 20;
 
 static RUNTIMES: AtomicU64 = AtomicU64::new(0);
 
@@ -236,10 +241,7 @@ impl Runtime {
     /// Spills the coldest chunks of the largest states until memory is within its bound (P-3).
     fn keep_within_memory(&self) -> Result<(), PipelineError> {
         loop {
-            let sizes = self
-                .engines
-                .iter()
-                .map(|engine| (engine.statistics().state_bytes, engine));
+            let sizes = self.engines.iter().map(|engine| (engine.state_bytes(), engine));
             let mut sizes: Vec<_> = sizes.collect();
             let total: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
             if total <= self.settings.state_memory_bytes {
@@ -254,6 +256,11 @@ impl Runtime {
                 }
             }
             if !spilled {
+                let bound = self.settings.state_memory_bytes + self.engines.len() as u64 * UNSPILLED_BYTES;
+                Invariant::BoundedState.check(
+                    total <= bound,
+                    format_args!("{total} bytes of state stay in memory"),
+                );
                 return Ok(());
             }
         }

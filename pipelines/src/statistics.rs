@@ -8,6 +8,7 @@ use object_store::ObjectStore;
 use revgauge_contract::{
     cut::{CutReader, LakeTable},
     error::Failure,
+    invariant::Invariant,
     statistics::{EntityColumn, Keys, Knowledge, StatisticsSource},
 };
 
@@ -51,18 +52,23 @@ impl Statistics {
         })
     }
 
-    fn live(
+    async fn live(
         &self,
         pipeline: &str,
         tenant_id: &str,
         keys: Keys<'_>,
     ) -> Result<Vec<RecordBatch>, PipelineError> {
         let engine = self.runtime.engine(pipeline)?;
-        let groups = match keys {
-            Keys::All => engine.all_groups(Some(tenant_id)),
-            Keys::These(keys) => engine.groups_of(tenant_id, &distinct(keys)),
-        };
-        Runtime::rows(&engine, &groups)
+        match keys {
+            Keys::These(keys) => Runtime::rows(&engine, &engine.groups_of(tenant_id, &distinct(keys))),
+            Keys::All => {
+                let tenant_id = tenant_id.to_owned();
+                let scan = move || Runtime::rows(&engine, &engine.all_groups(Some(&tenant_id)));
+                tokio::task::spawn_blocking(scan)
+                    .await
+                    .map_err(|error| PipelineError::Task(error.to_string()))?
+            }
+        }
     }
 }
 
@@ -85,9 +91,17 @@ impl StatisticsSource for Statistics {
     ) -> Result<Vec<RecordBatch>, Failure> {
         let plan = self.runtime.plan(pipeline)?;
         if knowledge == Knowledge::Now && plan.aggregation.is_some() {
-            return Ok(self.live(pipeline, tenant_id, keys)?);
+            return Ok(self.live(pipeline, tenant_id, keys).await?);
         }
+        let known = self.runtime.position();
         let cut = self.cuts.cut(LakeTable::Events).await?;
+        Invariant::AsOfEqualsReplay.check(
+            cut.position >= known,
+            format_args!(
+                "the replay ends at {}, the live state stood at {known}",
+                cut.position
+            ),
+        );
         let asked = Asked {
             tenant: Some(tenant_id),
             keys,

@@ -12,6 +12,7 @@ use revgauge_contract::{
     error::Failure,
     event::{Direction, MachineClass},
     event_type::{EventKind, implied_direction, implied_kind},
+    invariant::Invariant,
     schema::batch_of,
     time::{DAY_US, ManualClock, SECOND_US},
 };
@@ -251,7 +252,11 @@ impl Rig {
             .filter(|pipeline| pipeline.name != "crm_history");
         assert_eq!(reports.len(), kept.count());
         for report in reports {
-            assert!(report.holds(), "{report:?}");
+            assert!(
+                report.holds(),
+                "{}: {report:?}",
+                Invariant::IncrementalEqualsBatch.code()
+            );
             assert_eq!(report.rows, report.batch_rows, "{}", report.pipeline);
         }
     }

@@ -11,7 +11,14 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::Context;
-use crate::{doors::operator_key, run_file, wire::Node};
+use crate::{
+    doors::operator_key,
+    run_file,
+    wire::{Node, Purpose},
+};
+
+/// Longest wait for readers of the journal at the end of a command, before they are told to hurry.
+const CLOSE_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Largest answer taken into memory.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
@@ -70,7 +77,7 @@ impl Client {
         {
             return Self::network(&server.url, operator_key(&server.operator_secret, &common.tenant));
         }
-        let node = Node::open(&context.settings).await?;
+        let node = Node::open(&context.settings, Purpose::Command).await?;
         let key = operator_key(node.operator_secret(), &common.tenant);
         Ok(Self {
             key,
@@ -206,7 +213,7 @@ impl Client {
     /// What the last flush met.
     pub(crate) async fn close(self) -> Result<()> {
         match self.place {
-            Place::InProcess { node, .. } => node.close().await,
+            Place::InProcess { node, .. } => node.close(CLOSE_GRACE).await,
             Place::Network { .. } => Ok(()),
         }
     }

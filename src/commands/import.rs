@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use super::{Client, Context};
 use crate::{cli::ImportArgs, output};
 
+/// Problems listed after an import; a dry run lists all it kept.
+const FIRST_PROBLEMS: usize = 10;
 /// Events sent to a running server in one request.
 const REQUEST_EVENTS: usize = 2_000;
 
@@ -46,7 +48,7 @@ pub(crate) async fn run(context: Context, args: ImportArgs) -> Result<()> {
             for event in &dry.first {
                 println!("{event:#}");
             }
-            tell(&dry.report);
+            tell(&dry.report, true);
             println!("dry run: nothing was written");
         }
         return Ok(());
@@ -76,7 +78,7 @@ pub(crate) async fn run(context: Context, args: ImportArgs) -> Result<()> {
     if context.common.json {
         println!("{:#}", json!(report));
     } else {
-        tell(&report);
+        tell(&report, false);
     }
     Ok(())
 }
@@ -170,7 +172,7 @@ impl ServerSink<'_> {
     }
 }
 
-fn tell(report: &ImportReport) {
+fn tell(report: &ImportReport, all: bool) {
     println!(
         "{} rows, {} events, {} rows refused, {:.1} s",
         output::count(report.rows),
@@ -184,10 +186,15 @@ fn tell(report: &ImportReport) {
         .map(|(name, events)| json!({"type": name, "events": events}))
         .collect();
     println!("{}", output::records(&types));
-    for problem in &report.problems {
+    let listed = if all {
+        report.problems.len()
+    } else {
+        FIRST_PROBLEMS
+    };
+    for problem in report.problems.iter().take(listed) {
         println!("{problem}");
     }
-    let shown = report.problems.len() as u64;
+    let shown = report.problems.len().min(listed) as u64;
     if report.refused_rows() > shown {
         println!("... and {} more", output::count(report.refused_rows() - shown));
     }

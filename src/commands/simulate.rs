@@ -101,10 +101,15 @@ fn each_day(
     mut take: impl FnMut(EventDraft) -> Result<()>,
 ) -> Result<u64> {
     let mut rows = 0;
+    // What is planned past now has not happened yet.
+    let now = SystemClock.now();
     while let Some(day) = organisation.next_day() {
-        rows += day.len() as u64;
-        for draft in day {
+        for draft in day
+            .into_iter()
+            .filter(|draft| draft.event_time.is_some_and(|at| at <= now))
+        {
             take(draft)?;
+            rows += 1;
         }
         bar.inc(1);
     }

@@ -57,6 +57,21 @@ async fn each_event_is_judged_alone_and_a_refused_one_waits_in_dead_letters() {
     process.stop();
 }
 
+/// Name, value and parts of each score; the fingerprint also covers the tier before, which the feed may have moved.
+fn values(answer: &Value) -> Vec<(Value, Value, Value)> {
+    let scores = answer["scores"].as_array().expect("scores");
+    scores
+        .iter()
+        .map(|score| {
+            (
+                score["name"].clone(),
+                score["value"].clone(),
+                score["contributions"].clone(),
+            )
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_changes_no_answer_and_another_tenant_sees_nothing() {
     let folder = tempfile::tempdir().expect("folder");
@@ -78,11 +93,8 @@ async fn a_restart_changes_no_answer_and_another_tenant_sees_nothing() {
     process.stop();
     let process = Process::start(folder.path(), &[]);
     let (status, after) = process.get(&format!("/v1/contacts/jo@acme.io/scores{at}")).await;
-    assert_eq!(
-        (status, &after["scores"]),
-        (200, &before["scores"]),
-        "by address, after a restart"
-    );
+    assert_eq!(status, 200, "{after}");
+    assert_eq!(values(&after), values(&before), "by address, after a restart");
     let stranger = process.key.replace(TENANT, "other");
     let mut other = process;
     other.key = stranger;

@@ -69,7 +69,11 @@ pub(super) struct Account {
 }
 
 impl Account {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "drawn sizes are small and positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "drawn sizes are small and positive"
+    )]
     pub(super) fn draw(config: &GeneratorConfig, index: u32) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(u64::from(index) + 1);
@@ -77,12 +81,20 @@ impl Account {
         let base_intent = Beta::new(1.3, 6.0).map_or(0.2, |beta| beta.sample(&mut rng));
         let surge_count = rng.random_range(0..=(config.days / 90 + 1));
         let surges = (0..surge_count)
-            .map(|_| (rng.random_range(0..config.days), rng.random_range(20..=70), rng.random_range(0.25..0.8)))
+            .map(|_| {
+                (
+                    rng.random_range(0..config.days),
+                    rng.random_range(20..=70),
+                    rng.random_range(0.25..0.8),
+                )
+            })
             .collect();
         let industry_spread = ((1.0 - fit) * INDUSTRIES.len() as f64).max(1.5);
-        let industry = INDUSTRIES[(rng.random_range(0.0..industry_spread) as usize).min(INDUSTRIES.len() - 1)];
-        let employees =
-            LogNormal::new(3.2 + 2.6 * fit, 0.7).map_or(100.0, |dist| dist.sample(&mut rng)).clamp(3.0, 90_000.0);
+        let industry =
+            INDUSTRIES[(rng.random_range(0.0..industry_spread) as usize).min(INDUSTRIES.len() - 1)];
+        let employees = LogNormal::new(3.2 + 2.6 * fit, 0.7)
+            .map_or(100.0, |dist| dist.sample(&mut rng))
+            .clamp(3.0, 90_000.0);
         let name = format!(
             "{} {}",
             COMPANY_HEAD[rng.random_range(0..COMPANY_HEAD.len())],
@@ -113,22 +125,38 @@ impl Account {
         account
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a geometric draw around the configured mean")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a geometric draw around the configured mean"
+    )]
     fn draw_contacts(&mut self, config: &GeneratorConfig) {
         let extra = (config.contacts_per_account - 1.0).max(0.0);
-        let count = 1 + Geometric::new(1.0 / (1.0 + extra)).map_or(4, |dist| dist.sample(&mut self.rng)).min(60) as u32;
+        let count = 1 + Geometric::new(1.0 / (1.0 + extra))
+            .map_or(4, |dist| dist.sample(&mut self.rng))
+            .min(60) as u32;
         for number in 0..count {
             let first = FIRST[self.rng.random_range(0..FIRST.len())];
             let last = LAST[self.rng.random_range(0..LAST.len())];
             let late = self.rng.random_bool(0.25);
-            let since_day = if late { self.rng.random_range(0..config.days) } else { 0 };
+            let since_day = if late {
+                self.rng.random_range(0..config.days)
+            } else {
+                0
+            };
             self.contacts.push(Contact {
                 contact_id: format!("con-{}-{number}", self.index),
-                email: format!("{}.{}{number}@{}", first.to_lowercase(), last.to_lowercase(), self.domain),
+                email: format!(
+                    "{}.{}{number}@{}",
+                    first.to_lowercase(),
+                    last.to_lowercase(),
+                    self.domain
+                ),
                 name: format!("{first} {last}"),
                 title: self.rng.random_range(0..TITLES.len()),
                 responsiveness: self.rng.random_range(0.05..1.0),
-                favourite_hour: *[8, 9, 10, 11, 14, 16, 20].get(self.rng.random_range(0..7_usize)).unwrap_or(&9),
+                favourite_hour: *[8, 9, 10, 11, 14, 16, 20]
+                    .get(self.rng.random_range(0..7_usize))
+                    .unwrap_or(&9),
                 proxy: self.rng.random_bool(config.proxy_share),
                 in_crm: self.rng.random_bool(0.92),
                 since_day,
@@ -142,7 +170,9 @@ impl Account {
             .surges
             .iter()
             .filter(|(first, length, _)| (*first..first + length).contains(&day))
-            .map(|(first, length, height)| height * (1.0 - f64::from(day - first) / f64::from(*length)).sqrt())
+            .map(|(first, length, height)| {
+                height * (1.0 - f64::from(day - first) / f64::from(*length)).sqrt()
+            })
             .sum();
         (self.base_intent + surge).min(1.0)
     }

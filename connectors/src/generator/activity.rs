@@ -25,7 +25,11 @@ pub(super) struct Drive {
 
 impl Account {
     pub(super) fn live_a_day(&mut self, day: &mut Day, drive: Drive) {
-        let deal_id = self.deals.iter().find(|deal| deal.is_open()).map(|deal| deal.deal_id.clone());
+        let deal_id = self
+            .deals
+            .iter()
+            .find(|deal| deal.is_open())
+            .map(|deal| deal.deal_id.clone());
         for number in 0..self.contacts.len() {
             if self.contacts[number].since_day <= day.number {
                 let contact = self.contacts[number].clone();
@@ -48,24 +52,40 @@ impl Account {
     }
 
     fn mail(&mut self, day: &mut Day, contact: &Contact, drive: Drive) {
-        let rate = if drive.deal_open { 0.12 } else { 0.03 + 0.03 * self.fit };
+        let rate = if drive.deal_open {
+            0.12
+        } else {
+            0.03 + 0.03 * self.fit
+        };
         if !self.chance(rate * drive.pace) {
             return;
         }
         let sent = self.rng.random_range(8 * 3600..17 * 3600_i64);
         day.push(about(self, contact), "email.sent", day.at(sent));
         if self.chance(0.02) {
-            day.push(with(about(self, contact), json!({"reason": "mailbox unavailable"})), "email.bounced", day.at(sent + 3));
+            day.push(
+                with(about(self, contact), json!({"reason": "mailbox unavailable"})),
+                "email.bounced",
+                day.at(sent + 3),
+            );
             return;
         }
         day.push(about(self, contact), "email.delivered", day.at(sent + 2));
         if contact.proxy {
             let opened = by_machine(about(self, contact), MachineClass::Proxy);
-            day.push(opened, "email.opened", day.at(sent + self.rng.random_range(3..40)));
+            day.push(
+                opened,
+                "email.opened",
+                day.at(sent + self.rng.random_range(3..40)),
+            );
         }
         if self.scanner {
             let clicked = by_machine(about(self, contact), MachineClass::Scanner);
-            day.push(clicked, "email.clicked", day.at(sent + self.rng.random_range(3..9)));
+            day.push(
+                clicked,
+                "email.clicked",
+                day.at(sent + self.rng.random_range(3..9)),
+            );
         }
         self.mail_answers(day, contact, drive, sent);
     }
@@ -77,10 +97,18 @@ impl Account {
         let read = self.reading_time(contact, sent);
         day.push(about(self, contact), "email.opened", day.at(read));
         if self.chance(0.08 + 0.35 * drive.intent) {
-            day.push(about(self, contact), "email.clicked", day.at(read + self.rng.random_range(5..90)));
+            day.push(
+                about(self, contact),
+                "email.clicked",
+                day.at(read + self.rng.random_range(5..90)),
+            );
         }
         if self.chance((0.02 + 0.4 * drive.intent) * contact.responsiveness * drive.skill) {
-            day.push(about(self, contact), "email.replied", day.at(read + self.rng.random_range(120..5400)));
+            day.push(
+                about(self, contact),
+                "email.replied",
+                day.at(read + self.rng.random_range(120..5400)),
+            );
         } else if self.chance(0.01 * (1.0 - drive.intent)) {
             day.push(about(self, contact), "email.unsubscribed", day.at(read + 30));
         }
@@ -90,8 +118,16 @@ impl Account {
     fn reading_time(&mut self, contact: &Contact, after: i64) -> i64 {
         let local = contact.favourite_hour - PLACES[self.place].2;
         let favourite = local.rem_euclid(24) * 3600 + self.rng.random_range(0..3600);
-        let habitual = if favourite > after { favourite } else { favourite + 86_400 };
-        if self.chance(0.7) { habitual } else { after + self.rng.random_range(60..20_000) }
+        let habitual = if favourite > after {
+            favourite
+        } else {
+            favourite + 86_400
+        };
+        if self.chance(0.7) {
+            habitual
+        } else {
+            after + self.rng.random_range(60..20_000)
+        }
     }
 
     fn visits(&mut self, day: &mut Day, contact: &Contact, drive: Drive) {
@@ -102,14 +138,26 @@ impl Account {
         for _ in 0..self.rng.random_range(1..=3) {
             let depth = (1.0 + 7.0 * drive.intent.sqrt()).min(8.0);
             let page = PAGES[(self.rng.random_range(0.0..depth) as usize).min(PAGES.len() - 1)];
-            day.push(with(about(self, contact), json!({"path": page})), "page.viewed", day.at(at));
+            day.push(
+                with(about(self, contact), json!({"path": page})),
+                "page.viewed",
+                day.at(at),
+            );
             at += self.rng.random_range(10..300);
         }
         if self.chance(0.15 * drive.intent) {
-            day.push(with(about(self, contact), json!({"asset": "buyer guide"})), "content.downloaded", day.at(at));
+            day.push(
+                with(about(self, contact), json!({"asset": "buyer guide"})),
+                "content.downloaded",
+                day.at(at),
+            );
         }
         if self.chance(0.12 * drive.intent * drive.intent) {
-            day.push(with(about(self, contact), json!({"form": "demo request"})), "form.submitted", day.at(at + 60));
+            day.push(
+                with(about(self, contact), json!({"form": "demo request"})),
+                "form.submitted",
+                day.at(at + 60),
+            );
         }
     }
 
@@ -132,7 +180,8 @@ impl Account {
 
     fn meeting(&mut self, day: &mut Day, contact: &Contact, drive: Drive) {
         let planned = self.rng.random_range(8 * 3600..17 * 3600);
-        let starts = i64::from(self.rng.random_range(1..8_u32)) * 86_400 + self.rng.random_range(9..17) * 3600;
+        let starts =
+            i64::from(self.rng.random_range(1..8_u32)) * 86_400 + self.rng.random_range(9..17) * 3600;
         let mut scheduled = about(self, contact);
         scheduled.value = Some(day.at(starts).seconds_f64());
         day.push(scheduled, "meeting.scheduled", day.at(planned));
@@ -165,8 +214,12 @@ impl Account {
             }
             day.push(signal, name, at);
         } else if self.chance(0.002 + 0.01 * drive.intent) {
-            let name = ["signal.review", "signal.conference", "signal.website_change", "signal.news"]
-                [self.rng.random_range(0..4_usize)];
+            let name = [
+                "signal.review",
+                "signal.conference",
+                "signal.website_change",
+                "signal.news",
+            ][self.rng.random_range(0..4_usize)];
             day.push(about_account(self), name, at);
         }
     }

@@ -69,9 +69,15 @@ const EVENTS_PER_CONTACT_DAY: f64 = 0.21;
 impl GeneratorConfig {
     /// A configuration that gives about `events` events over its days, by scaling the number of accounts.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "sizes")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "sizes"
+    )]
     pub fn sized_for(mut self, events: u64) -> Self {
-        let per_account = EVENTS_PER_CONTACT_DAY * self.intensity * self.contacts_per_account * f64::from(self.days);
+        let per_account =
+            EVENTS_PER_CONTACT_DAY * self.intensity * self.contacts_per_account * f64::from(self.days);
         self.accounts = (events as f64 / per_account.max(1e-9)).ceil().clamp(1.0, 1e7) as u32;
         self.reps = (self.accounts / 40).clamp(2, 5000);
         self
@@ -90,7 +96,12 @@ impl GeneratorConfig {
     /// # Errors
     /// Names the first setting out of bounds.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let bad = |key, reason: &str| Err(ConfigError { key, reason: reason.to_owned() });
+        let bad = |key, reason: &str| {
+            Err(ConfigError {
+                key,
+                reason: reason.to_owned(),
+            })
+        };
         let share = |value: f64| (0.0..=1.0).contains(&value);
         if !(1..=10_000_000).contains(&self.accounts) {
             return bad("accounts", "give 1 to 10000000");

@@ -71,8 +71,13 @@ impl Account {
     }
 
     fn add_roles(&mut self, day: &mut Day, deal: &Deal, now: Timestamp) {
-        let known: Vec<_> =
-            self.contacts.iter().filter(|c| c.in_crm && c.since_day <= day.number).take(3).cloned().collect();
+        let known: Vec<_> = self
+            .contacts
+            .iter()
+            .filter(|c| c.in_crm && c.since_day <= day.number)
+            .take(3)
+            .cloned()
+            .collect();
         for (number, contact) in known.iter().enumerate() {
             let role = ["champion", "decision maker", "evaluator"][number];
             let mut draft = self.about_deal(deal);
@@ -88,12 +93,17 @@ impl Account {
         let lost = 0.002 + 0.016 * (1.0 - strength);
         let draw = self.rng.random_range(0.0..1.0);
         if draw < forward {
-            deal.stage = if deal.stage == NEGOTIATION { WON } else { deal.stage + 1 };
+            deal.stage = if deal.stage == NEGOTIATION {
+                WON
+            } else {
+                deal.stage + 1
+            };
             self.change(deal, day, now, stage_fields(deal, now));
         } else if draw < forward + lost {
             deal.stage = LOST;
             let mut fields = stage_fields(deal, now);
-            fields["loss_reason"] = json!(["price", "no decision", "competitor"][self.rng.random_range(0..3_usize)]);
+            fields["loss_reason"] =
+                json!(["price", "no decision", "competitor"][self.rng.random_range(0..3_usize)]);
             self.change(deal, day, now, fields);
         } else if deal.close_date <= now {
             deal.close_date = now.plus_micros(self.rng.random_range(14..45) * DAY_US);

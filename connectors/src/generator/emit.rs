@@ -22,7 +22,13 @@ pub(super) struct Day {
 impl Day {
     pub(super) fn new(start: Timestamp, number: u32, prefix: String) -> Self {
         let midnight = start.plus_micros(i64::from(number) * DAY_US);
-        Self { number, midnight, prefix, count: 0, drafts: Vec::new() }
+        Self {
+            number,
+            midnight,
+            prefix,
+            count: 0,
+            drafts: Vec::new(),
+        }
     }
 
     /// An instant of the day, in seconds after its midnight (may run over into the next days).

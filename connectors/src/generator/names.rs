@@ -1,29 +1,73 @@
 //! Words that generated names are made of.
 
 pub(super) const FIRST: &[&str] = &[
-    "Ada", "Amir", "Ana", "Ben", "Carla", "Chen", "Dana", "Diego", "Elif", "Emma", "Farid", "Grace", "Hana", "Hugo",
-    "Ines", "Ivan", "Jonas", "Julia", "Kofi", "Lars", "Lea", "Lin", "Lucia", "Marco", "Maya", "Mei", "Nadia", "Nils",
-    "Olga", "Omar", "Paula", "Priya", "Quinn", "Rosa", "Sam", "Sara", "Tariq", "Tom", "Uma", "Vera", "Viktor", "Wei",
-    "Yara", "Zoe",
+    "Ada", "Amir", "Ana", "Ben", "Carla", "Chen", "Dana", "Diego", "Elif", "Emma", "Farid", "Grace", "Hana",
+    "Hugo", "Ines", "Ivan", "Jonas", "Julia", "Kofi", "Lars", "Lea", "Lin", "Lucia", "Marco", "Maya", "Mei",
+    "Nadia", "Nils", "Olga", "Omar", "Paula", "Priya", "Quinn", "Rosa", "Sam", "Sara", "Tariq", "Tom", "Uma",
+    "Vera", "Viktor", "Wei", "Yara", "Zoe",
 ];
 pub(super) const LAST: &[&str] = &[
-    "Abel", "Bauer", "Costa", "Diaz", "Eriksen", "Fischer", "Garcia", "Haas", "Ivanov", "Jensen", "Kaya", "Lopez",
-    "Meyer", "Novak", "Okafor", "Patel", "Quist", "Rossi", "Sato", "Tanaka", "Ueda", "Vogel", "Weber", "Xu", "Yilmaz",
-    "Zhang",
+    "Abel", "Bauer", "Costa", "Diaz", "Eriksen", "Fischer", "Garcia", "Haas", "Ivanov", "Jensen", "Kaya",
+    "Lopez", "Meyer", "Novak", "Okafor", "Patel", "Quist", "Rossi", "Sato", "Tanaka", "Ueda", "Vogel",
+    "Weber", "Xu", "Yilmaz", "Zhang",
 ];
 pub(super) const COMPANY_HEAD: &[&str] = &[
-    "Alder", "Beacon", "Cobalt", "Delta", "Ember", "Fathom", "Granite", "Harbor", "Indigo", "Juniper", "Keystone",
-    "Lumen", "Meridian", "Northwind", "Orchard", "Pioneer", "Quarry", "Ridge", "Summit", "Tidal", "Umber", "Vertex",
-    "Willow", "Zephyr",
+    "Alder",
+    "Beacon",
+    "Cobalt",
+    "Delta",
+    "Ember",
+    "Fathom",
+    "Granite",
+    "Harbor",
+    "Indigo",
+    "Juniper",
+    "Keystone",
+    "Lumen",
+    "Meridian",
+    "Northwind",
+    "Orchard",
+    "Pioneer",
+    "Quarry",
+    "Ridge",
+    "Summit",
+    "Tidal",
+    "Umber",
+    "Vertex",
+    "Willow",
+    "Zephyr",
 ];
 pub(super) const COMPANY_TAIL: &[&str] = &[
-    "Analytics", "Biotech", "Capital", "Dynamics", "Energy", "Foods", "Group", "Health", "Industries", "Labs",
-    "Logistics", "Mobility", "Networks", "Robotics", "Software", "Systems", "Textiles", "Works",
+    "Analytics",
+    "Biotech",
+    "Capital",
+    "Dynamics",
+    "Energy",
+    "Foods",
+    "Group",
+    "Health",
+    "Industries",
+    "Labs",
+    "Logistics",
+    "Mobility",
+    "Networks",
+    "Robotics",
+    "Software",
+    "Systems",
+    "Textiles",
+    "Works",
 ];
 /// Industries, the best fitting first.
 pub(super) const INDUSTRIES: &[&str] = &[
-    "software", "financial services", "healthcare", "manufacturing", "logistics", "retail", "education",
-    "construction", "agriculture",
+    "software",
+    "financial services",
+    "healthcare",
+    "manufacturing",
+    "logistics",
+    "retail",
+    "education",
+    "construction",
+    "agriculture",
 ];
 /// Country code, IANA zone and whole hours east of UTC.
 pub(super) const PLACES: &[(&str, &str, i64)] = &[
@@ -56,4 +100,13 @@ pub(super) const STAGES: &[(&str, f64)] = &[
     ("closed won", 1.0),
     ("closed lost", 0.0),
 ];
-pub(super) const PAGES: &[&str] = &["/", "/product", "/customers", "/docs", "/blog", "/security", "/pricing", "/demo"];
+pub(super) const PAGES: &[&str] = &[
+    "/",
+    "/product",
+    "/customers",
+    "/docs",
+    "/blog",
+    "/security",
+    "/pricing",
+    "/demo",
+];

@@ -32,8 +32,15 @@ impl Organisation {
         config.validate()?;
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let skills = (0..config.reps).map(|_| rng.random_range(0.5..1.5)).collect();
-        let accounts = (0..config.accounts).map(|index| Account::draw(&config, index)).collect();
-        Ok(Self { config, accounts, skills, next_day: 0 })
+        let accounts = (0..config.accounts)
+            .map(|index| Account::draw(&config, index))
+            .collect();
+        Ok(Self {
+            config,
+            accounts,
+            skills,
+            next_day: 0,
+        })
     }
 
     /// The configuration it was made from.
@@ -85,9 +92,25 @@ impl Organisation {
             let calendar = season(&day);
             let pace = self.config.intensity * calendar;
             let deal_open = account.deals.iter().any(Deal::is_open);
-            account.live_a_day(&mut day, Drive { intent, skill, pace, deal_open });
+            account.live_a_day(
+                &mut day,
+                Drive {
+                    intent,
+                    skill,
+                    pace,
+                    deal_open,
+                },
+            );
             if day.weekday() < 5 {
-                account.deal_day(&mut day, Drive { intent, skill, pace: calendar, deal_open });
+                account.deal_day(
+                    &mut day,
+                    Drive {
+                        intent,
+                        skill,
+                        pace: calendar,
+                        deal_open,
+                    },
+                );
             }
             drafts.append(&mut day.drafts);
         }
@@ -99,11 +122,25 @@ impl Organisation {
     fn catalogue(&self) -> Vec<EventDraft> {
         let mut day = Day::new(self.config.start, 0, format!("sim{}-cat", self.config.seed));
         let now = day.at(0);
-        let manager = EventDraft { user_id: Some("manager-0".to_owned()), ..EventDraft::default() };
-        day.push(with(manager, json!({"name": "Morgan Lee", "role": "manager"})), "user.upserted", now);
+        let manager = EventDraft {
+            user_id: Some("manager-0".to_owned()),
+            ..EventDraft::default()
+        };
+        day.push(
+            with(manager, json!({"name": "Morgan Lee", "role": "manager"})),
+            "user.upserted",
+            now,
+        );
         for rep in 0..self.config.reps {
-            let name = format!("{} {}", FIRST[rep as usize * 7 % FIRST.len()], LAST[rep as usize * 5 % LAST.len()]);
-            let draft = EventDraft { user_id: Some(rep_id(rep)), ..EventDraft::default() };
+            let name = format!(
+                "{} {}",
+                FIRST[rep as usize * 7 % FIRST.len()],
+                LAST[rep as usize * 5 % LAST.len()]
+            );
+            let draft = EventDraft {
+                user_id: Some(rep_id(rep)),
+                ..EventDraft::default()
+            };
             let fields = json!({"name": name, "role": "rep", "manager_id": "manager-0"});
             day.push(with(draft, fields), "user.upserted", now);
         }
@@ -125,7 +162,8 @@ fn introduce(account: &Account, day: &mut Day) {
     if day.number == 0 {
         let mut draft = about_account(account);
         draft.user_id = Some(rep_id(account.owner));
-        let fields = json!({"name": account.name, "industry": account.industry, "country": country, "_version": 1});
+        let fields =
+            json!({"name": account.name, "industry": account.industry, "country": country, "_version": 1});
         day.push(with(draft, fields), "account.upserted", now);
         let mut enriched = about_account(account);
         enriched.source = Some("enrichment".to_owned());
@@ -137,7 +175,11 @@ fn introduce(account: &Account, day: &mut Day) {
         }
     }
     let today = day.number;
-    for contact in account.contacts.iter().filter(|contact| contact.in_crm && contact.since_day == today) {
+    for contact in account
+        .contacts
+        .iter()
+        .filter(|contact| contact.in_crm && contact.since_day == today)
+    {
         let (title, seniority, _) = Account::title(contact);
         let fields = json!({
             "name": contact.name, "title": title, "seniority": seniority, "timezone": zone, "country": country,

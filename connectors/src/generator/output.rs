@@ -2,7 +2,9 @@
 
 use std::{io::Write, sync::Arc};
 
-use parquet::{arrow::ArrowWriter, basic::Compression, errors::ParquetError, file::properties::WriterProperties};
+use parquet::{
+    arrow::ArrowWriter, basic::Compression, errors::ParquetError, file::properties::WriterProperties,
+};
 use revgauge_contract::{
     Timestamp,
     error::{Classified, ErrorKind},
@@ -66,11 +68,22 @@ impl<W: Write + Send> ParquetOutput<W> {
     /// What starting the file met.
     pub fn new(out: W, tenant_id: &str, until: Timestamp) -> Result<Self, OutputError> {
         let level = parquet::basic::ZstdLevel::try_new(1)?;
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .build();
         let writer = ArrowWriter::try_new(out, events(), Some(properties))?;
         let live = Reception::live(Arc::from(tenant_id), until, "simulator");
-        let reception = Reception { trust: Trust::History, max_future_us: 30 * DAY_US, ..live };
-        Ok(Self { writer, builder: EventBatchBuilder::default(), reception, rows: 0 })
+        let reception = Reception {
+            trust: Trust::History,
+            max_future_us: 30 * DAY_US,
+            ..live
+        };
+        Ok(Self {
+            writer,
+            builder: EventBatchBuilder::default(),
+            reception,
+            rows: 0,
+        })
     }
 
     /// Adds an event.

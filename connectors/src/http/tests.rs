@@ -119,7 +119,15 @@ impl Memory {
     fn known_at(&self) -> Vec<Timestamp> {
         let batches = self.batches.lock().expect("lock");
         let times = batches.iter().filter_map(|batch| time_column(batch, "known_at"));
-        times.flat_map(|column| column.values().iter().map(|at| Timestamp(*at)).collect::<Vec<_>>()).collect()
+        times
+            .flat_map(|column| {
+                column
+                    .values()
+                    .iter()
+                    .map(|at| Timestamp(*at))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     fn letters(&self) -> Vec<DeadLetter> {

@@ -1,7 +1,7 @@
 //! Laws of account scores and the worked examples of ALGORITHMS.md.
 
 use proptest::prelude::*;
-use revgauge_contract::{Timestamp, event::MachineClass, score::Score};
+use revgauge_contract::{Timestamp, event::MachineClass, invariant::Invariant, score::Score};
 
 use super::*;
 use crate::{
@@ -52,7 +52,13 @@ fn all(scores: &AccountScores) -> [&Score; 5] {
 
 fn sums(score: &Score) -> bool {
     let sum: f64 = score.contributions.iter().map(|part| part.points).sum();
-    score.value.is_none_or(|value| (value - sum).abs() < 1e-9)
+    Invariant::ContributionsSum.check(
+        score.value.is_none_or(|value| (value - sum).abs() < 1e-9),
+        &score.name,
+    ) && Invariant::ScoreNamesItsMaker.check(
+        score.definition.contains('@') && !score.fingerprint.is_empty(),
+        &score.name,
+    )
 }
 
 const TYPES: &[&str] = &[
@@ -109,7 +115,8 @@ proptest! {
         for (score, top) in all(&scores).into_iter().zip([1.0, 1.0, 100.0, 100.0, 100.0]) {
             prop_assert!(sums(score), "{score:?}");
             prop_assert!(score.value.is_none_or(|value| (-1e-12..=top + 1e-9).contains(&value)), "{score:?}");
-            prop_assert_eq!(score.value.is_none(), score.unscored_because.is_some());
+            let reasoned = score.value.is_none() == score.unscored_because.is_some();
+            prop_assert!(Invariant::UnscoredIsNull.check(reasoned, &score.name));
         }
     }
 

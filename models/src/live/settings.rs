@@ -42,7 +42,7 @@ impl Default for LiveSettings {
             batch_deals: 200,
             batch_sweep: 500,
             batch_timers: 200,
-            max_pending: 200_000,
+            max_pending: 2_000_000,
             rollup_interval_ms: 500,
             recut_interval_ms: 3_600_000,
             recut_sample: 50_000,

@@ -141,7 +141,9 @@ impl Entities {
     fn find_hashed(&self, tenant: u32, key: &[u8], hash: u64) -> Option<u32> {
         let tag = hash as u32;
         self.shards[shard_of(hash)]
-            .find(spread(tag), |slot| slot.tag == tag && self.same(slot, tenant, key))
+            .find(spread(tag), |slot| {
+                slot.tag == tag && self.same(slot, tenant, key)
+            })
             .map(|slot| slot.entity)
     }
 

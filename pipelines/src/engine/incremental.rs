@@ -150,6 +150,11 @@ impl Engine {
         self.state.read().statistics()
     }
 
+    /// Bytes of accumulator state in memory.
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.state.read().log.bytes() as u64
+    }
+
     fn failed(&self, doing: &'static str) -> impl Fn(DataFusionError) -> PipelineError + '_ {
         move |error| PipelineError::query(self.plan.pipeline.name, doing, error)
     }
@@ -196,7 +201,10 @@ impl Engine {
         }
         changed.sort_unstable();
         changed.dedup();
-        changed.chunks(CHUNK_ROWS).map(|groups| self.rows(groups)).collect()
+        changed
+            .chunks(CHUNK_ROWS)
+            .map(|groups| self.rows(groups))
+            .collect()
     }
 
     fn prepare(&self, rows: &RecordBatch) -> DfResult<Option<Prepared>> {
@@ -386,10 +394,17 @@ impl Engine {
         normalised(&batch, &self.plan.output)
     }
 
-    /// Captures the groups changed since the last capture, or all.
+    /// Captures the groups changed since the last capture, or all. No batch may be applied meanwhile; readers go on.
     pub(crate) fn capture(&self, full: bool) -> Captured {
-        let mut state = self.state.write();
-        let (groups, places) = state.take_dirty(full);
+        let changed = self.state.write().take_dirty();
+        let state = self.state.read();
+        let (groups, places) = if full {
+            let places = state.all_places();
+            ((0..places.len() as u32).collect(), places)
+        } else {
+            let places = state.places_of(&changed);
+            (changed, places)
+        };
         Captured {
             groups,
             places,
@@ -491,6 +506,6 @@ impl Engine {
 
     /// Forgets which groups changed: the state equals its checkpoint.
     pub(crate) fn settled(&self) {
-        drop(self.state.write().take_dirty(false));
+        drop(self.state.write().take_dirty());
     }
 }

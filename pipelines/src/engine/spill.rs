@@ -30,6 +30,28 @@ use crate::error::PipelineError;
 /// Rows of a block: what one touched cold group costs to read.
 const BLOCK_ROWS: usize = 256;
 
+const PREFIX: &str = "revgauge-spill-";
+
+/// Removes the folders of processes that were killed. What cannot be removed or judged stays: it only costs disk.
+fn remove_abandoned(parent: &Path) {
+    if !Path::new("/proc/self").try_exists().unwrap_or(false) {
+        return;
+    }
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        if let Some(process) = process
+            && !Path::new(&format!("/proc/{process}"))
+                .try_exists()
+                .unwrap_or(true)
+        {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// The folder of spilled chunks of one runtime; removed with it.
 #[derive(Debug)]
 pub(crate) struct SpillFolder {
@@ -46,7 +68,8 @@ impl SpillFolder {
     /// Makes the folder, empty. `distinct` keeps the folders of several runtimes of one process apart.
     pub(crate) fn create(configured: Option<&Path>, distinct: u64) -> Result<Arc<Self>, PipelineError> {
         let parent = configured.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let path = parent.join(format!("revgauge-spill-{}-{distinct}", std::process::id()));
+        remove_abandoned(&parent);
+        let path = parent.join(format!("{PREFIX}{}-{distinct}", std::process::id()));
         match std::fs::remove_dir_all(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(failed("create", &path)(error));
@@ -97,7 +120,6 @@ impl Drop for SpillFile {
 #[derive(Debug)]
 pub(super) struct SpilledChunk {
     file: SpillFile,
-    open: File,
     schema: SchemaRef,
     version: MetadataVersion,
     blocks: Vec<Block>,
@@ -123,10 +145,8 @@ impl SpilledChunk {
         let bytes = writer.into_inner().map_err(arrow)?;
         std::fs::write(&file.path, &bytes).map_err(failed("write", &file.path))?;
         let (version, blocks) = footer(&bytes).map_err(arrow)?;
-        let open = File::open(&file.path).map_err(failed("read", &file.path))?;
         Ok(Self {
             file,
-            open,
             schema,
             version,
             blocks,
@@ -150,7 +170,9 @@ impl SpilledChunk {
         let place = &self.blocks[block];
         let len = place.bodyLength() as usize + place.metaDataLength() as usize;
         let mut bytes = vec![0; len];
-        self.open
+        // Opened for each block: a large state has more chunks than a process may have files open.
+        File::open(&self.file.path)
+            .map_err(failed("read", &self.file.path))?
             .read_exact_at(&mut bytes, place.offset() as u64)
             .map_err(failed("read", &self.file.path))?;
         let decoder = FileDecoder::new(Arc::clone(&self.schema), self.version);

@@ -201,15 +201,14 @@ impl State {
         }
     }
 
-    /// Groups changed since the last call (all groups when `full`) with their places.
-    pub(super) fn take_dirty(&mut self, full: bool) -> (Vec<u32>, Vec<Place>) {
-        let changed = self.dirty.take();
-        if full {
-            let places: Vec<Place> = self.places.iter().collect();
-            return ((0..places.len() as u32).collect(), places);
-        }
-        let places = changed.iter().map(|group| self.places.get(*group)).collect();
-        (changed, places)
+    /// Groups changed since the last call.
+    pub(super) fn take_dirty(&mut self) -> Vec<u32> {
+        self.dirty.take()
+    }
+
+    /// The places of some groups.
+    pub(super) fn places_of(&self, groups: &[u32]) -> Vec<Place> {
+        groups.iter().map(|group| self.places.get(*group)).collect()
     }
 
     /// The place of every group.

@@ -33,10 +33,7 @@ impl Bytes {
             .last()
             .is_none_or(|block| block.capacity() - block.len() < need);
         if full {
-            let grown = self
-                .blocks
-                .last()
-                .map_or(FIRST_BLOCK, |last| last.capacity() * 2);
+            let grown = self.blocks.last().map_or(FIRST_BLOCK, |last| last.capacity() * 2);
             let room = grown.min(MAX_BLOCK).max(need);
             self.blocks.push(Vec::with_capacity(room));
             self.memory += room;

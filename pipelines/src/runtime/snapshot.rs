@@ -6,7 +6,7 @@ use revgauge_contract::{Position, Timestamp};
 
 use super::{Due, Runtime};
 use crate::{
-    checkpoint::{Manifest, Part, PipelineParts},
+    checkpoint::{Manifest, Part, PipelineParts, encode_part},
     engine::{Captured, Engine, SpillFolder},
     error::PipelineError,
 };
@@ -27,6 +27,36 @@ struct EngineCapture {
     captured: Captured,
     /// Parts that still count, before the new ones.
     base: Option<PipelineParts>,
+}
+
+impl EngineCapture {
+    fn in_place_order(self) -> Self {
+        Self {
+            captured: self.captured.in_place_order(),
+            ..self
+        }
+    }
+
+    fn encode(&self, from: usize, to: usize) -> Result<Vec<u8>, PipelineError> {
+        let starts = (from..to).step_by(BATCH_GROUPS);
+        let batches = starts.map(|start| {
+            let end = to.min(start + BATCH_GROUPS);
+            self.engine.captured_rows(&self.captured, start, end)
+        });
+        encode_part(
+            self.engine.plan().pipeline.name,
+            &batches.collect::<Result<Vec<_>, _>>()?,
+        )
+    }
+}
+
+/// Runs work that would hold a thread of the runtime for long.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PipelineError> + Send + 'static,
+) -> Result<T, PipelineError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| PipelineError::Task(error.to_string()))?
 }
 
 impl Runtime {
@@ -105,15 +135,17 @@ impl Runtime {
     }
 
     async fn write(&self, capture: Capture) -> Result<(), PipelineError> {
-        let written = self.write_parts(&capture).await;
-        let written = match written {
+        let Capture { position, engines } = capture;
+        let ordering = move || engines.into_iter().map(EngineCapture::in_place_order);
+        let engines: Vec<_> = blocking(move || Ok(ordering().map(Arc::new).collect())).await?;
+        let written = match self.write_parts(position, &engines).await {
             Ok(manifest) => self.checkpoints.publish(manifest).await,
             Err(error) => Err(error),
         };
         match &written {
-            Ok(()) => self.checkpointed.store(capture.position.0, Ordering::Release),
+            Ok(()) => self.checkpointed.store(position.0, Ordering::Release),
             Err(_) => {
-                for one in &capture.engines {
+                for one in &engines {
                     one.engine.uncapture(&one.captured);
                 }
             }
@@ -121,10 +153,14 @@ impl Runtime {
         written
     }
 
-    async fn write_parts(&self, capture: &Capture) -> Result<Manifest, PipelineError> {
+    async fn write_parts(
+        &self,
+        position: Position,
+        engines: &[Arc<EngineCapture>],
+    ) -> Result<Manifest, PipelineError> {
         let id = self.checkpoints.next_id().await?;
-        let mut pipelines = Vec::with_capacity(capture.engines.len());
-        for one in &capture.engines {
+        let mut pipelines = Vec::with_capacity(engines.len());
+        for one in engines {
             let pipeline = &one.engine.plan().pipeline;
             let mut parts = one.base.clone().unwrap_or_else(|| PipelineParts {
                 name: pipeline.name.to_owned(),
@@ -139,32 +175,24 @@ impl Runtime {
         }
         Ok(Manifest {
             id,
-            position: capture.position,
+            position,
             taken_at: self.clock.now(),
             pipelines,
         })
     }
 
-    async fn write_groups(&self, id: u64, one: &EngineCapture) -> Result<Vec<Part>, PipelineError> {
+    async fn write_groups(&self, id: u64, one: &Arc<EngineCapture>) -> Result<Vec<Part>, PipelineError> {
         let total = one.captured.groups.len();
         let mut parts = Vec::new();
         for from in (0..total).step_by(PART_GROUPS) {
             let to = total.min(from + PART_GROUPS);
-            let mut batches = Vec::new();
-            for from in (from..to).step_by(BATCH_GROUPS) {
-                batches.push(
-                    one.engine
-                        .captured_rows(&one.captured, from, to.min(from + BATCH_GROUPS))?,
-                );
-                // Encoding a part takes milliseconds a batch; others want the thread.
-                tokio::task::yield_now().await;
-            }
+            let encoding = Arc::clone(one);
+            let bytes = blocking(move || encoding.encode(from, to)).await?;
             let name = one.engine.plan().pipeline.name;
-            parts.push(
-                self.checkpoints
-                    .write_part(id, name, parts.len(), &batches)
-                    .await?,
-            );
+            let part = self
+                .checkpoints
+                .write_part(id, name, parts.len(), (to - from) as u64, bytes);
+            parts.push(part.await?);
         }
         Ok(parts)
     }
@@ -240,7 +268,7 @@ impl Runtime {
         for part in parts {
             let batches = self.checkpoints.read_part(&part).await?;
             let restoring = Arc::clone(&engine);
-            let restored = tokio::task::spawn_blocking(move || {
+            let restored = blocking(move || {
                 let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
                 if rows != part.rows {
                     return Err(PipelineError::Corrupt {
@@ -250,9 +278,7 @@ impl Runtime {
                 }
                 batches.iter().try_for_each(|batch| restoring.restore(batch))
             });
-            restored
-                .await
-                .map_err(|error| PipelineError::Task(error.to_string()))??;
+            restored.await?;
             self.keep_within_memory()?;
         }
         engine.settled();

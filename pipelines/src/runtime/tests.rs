@@ -15,6 +15,7 @@ use revgauge_contract::{
     Position, Timestamp,
     cut::{CutReader, LakeTable},
     error::{ErrorKind, Failure},
+    invariant::Invariant,
     schema::{batch_of, text_column},
     statistics::{Changed, EntityColumn, Keys, Knowledge, StatisticsListener, StatisticsSource},
     time::{DAY_US, ERA_SECONDS, SECOND_US},
@@ -80,7 +81,10 @@ proptest! {
             rig.verify().await;
             rig.crash().await;
             rig.verify().await;
-        });
+            let delivered: usize = rig.delivered.iter().map(|delivered| delivered.batch.num_rows()).sum();
+            prop_assert_eq!(delivered, total, "{}: every event was delivered", Invariant::OrderFree.code());
+            Ok(())
+        })?;
     }
 
     /// S-3: what is answered as of an instant is what a runtime says that never saw anything later.
@@ -101,7 +105,7 @@ proptest! {
                         .rows(pipeline.name, "t1", asked, Knowledge::At(instant)).await.expect("replayed");
                     let live = then.statistics()
                         .rows(pipeline.name, "t1", asked, Knowledge::Now).await.expect("live");
-                    prop_assert_eq!(table(&replayed), table(&live), "{}", pipeline.name);
+                    prop_assert_eq!(table(&replayed), table(&live), "{}: {}", Invariant::AsOfEqualsReplay.code(), pipeline.name);
                     prop_assert_eq!(replayed[0].schema(), live[0].schema());
                 }
             }
@@ -170,7 +174,11 @@ async fn many_updates_compact_and_spill_without_a_difference() {
                 .state_bytes
         })
         .sum();
-    assert!(memory < 2_000_000, "{memory} bytes stay in memory");
+    assert!(
+        memory < 2_000_000,
+        "{}: {memory} bytes stay in memory",
+        Invariant::BoundedState.code()
+    );
     assert!(std::fs::read_dir(folder.path()).expect("folder").count() > 0);
     rig.verify().await;
     rig.runtime.checkpoint_now().await.expect("checkpoint");

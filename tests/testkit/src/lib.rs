@@ -28,7 +28,11 @@ pub fn files(folder: &Path, endings: &[&str]) -> io::Result<Vec<PathBuf>> {
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default()
+                .to_owned();
             if path.is_dir() {
                 if !name.starts_with('.') && name != "target" && name != "node_modules" {
                     open.push(path);
@@ -51,6 +55,9 @@ pub fn without_tests(source: &str) -> &str {
 /// Whether a path is test code by its place.
 #[must_use]
 pub fn is_test_file(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
-        || path.file_name().is_some_and(|name| name == "tests.rs" || name.to_string_lossy().ends_with("_tests.rs"))
+    path.components()
+        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
+        || path
+            .file_name()
+            .is_some_and(|name| name == "tests.rs" || name.to_string_lossy().ends_with("_tests.rs"))
 }

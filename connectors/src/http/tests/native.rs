@@ -439,11 +439,26 @@ async fn only_an_admin_may_say_when_something_was_known() {
     let history = "/v1/events?history=true";
     let stage = Stage::new();
     assert_eq!(stage.events(body.to_string()).await.status, StatusCode::OK);
-    assert_eq!(known(&stage), vec![NOW], "a live event is known when it is received");
+    assert_eq!(
+        known(&stage),
+        vec![NOW],
+        "a live event is known when it is received"
+    );
     let stage = Stage::new();
-    let answer = stage.call(history, &[("authorization", "Bearer rg_key")], body.to_string()).await;
-    assert_eq!((answer.status, answer.json()["code"].clone()), (StatusCode::FORBIDDEN, json!("no_history")));
-    let answer = stage.call(history, &[("authorization", "Bearer rg_other")], body.to_string()).await;
+    let answer = stage
+        .call(history, &[("authorization", "Bearer rg_key")], body.to_string())
+        .await;
+    assert_eq!(
+        (answer.status, answer.json()["code"].clone()),
+        (StatusCode::FORBIDDEN, json!("no_history"))
+    );
+    let answer = stage
+        .call(history, &[("authorization", "Bearer rg_other")], body.to_string())
+        .await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-    assert_eq!(known(&stage), vec![Timestamp(1_767_398_400_000_000)], "trusted history says it itself");
+    assert_eq!(
+        known(&stage),
+        vec![Timestamp(1_767_398_400_000_000)],
+        "trusted history says it itself"
+    );
 }

@@ -8,6 +8,7 @@ use std::{
 use revgauge_contract::{
     ErrorKind, Position,
     cut::{CutReader, LakeTable},
+    invariant::Invariant,
 };
 use tokio::sync::watch;
 
@@ -162,7 +163,8 @@ async fn l2_every_cut_is_a_prefix_while_commits_and_compactions_run() {
         assert_eq!(
             tail,
             all[in_files as usize..],
-            "between {} and {}",
+            "{} between {} and {}",
+            Invariant::ConsistentCut.code(),
             cut.lake_position,
             cut.position
         );
