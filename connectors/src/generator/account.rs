@@ -125,10 +125,6 @@ impl Account {
         account
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a geometric draw around the configured mean"
-    )]
     fn draw_contacts(&mut self, config: &GeneratorConfig) {
         let extra = (config.contacts_per_account - 1.0).max(0.0);
         let count = 1 + Geometric::new(1.0 / (1.0 + extra))
