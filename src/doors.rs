@@ -53,11 +53,9 @@ pub(crate) fn metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle>
     Ok(HANDLE.get_or_init(|| handle).clone())
 }
 
-fn engine_failure(error: datafusion::error::DataFusionError) -> Failure {
-    Failure::new(
-        ErrorKind::External,
-        format!("cannot read the score feed's table: {error}"),
-    )
+fn engine_failure(error: impl Into<datafusion::error::DataFusionError>) -> Failure {
+    let error = error.into();
+    Failure::new(ErrorKind::External, format!("cannot read the lake: {error}"))
 }
 
 /// Tenants that have sent anything, from the live counts.
@@ -375,10 +373,8 @@ impl PastTiers {
                 .iter()
                 .zip(schema.fields())
                 .map(|(column, field)| arrow::compute::cast(column, field.data_type()));
-            let columns = cast
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| engine_failure(error.into()))?;
-            RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| engine_failure(error.into()))
+            let columns = cast.collect::<Result<Vec<_>, _>>().map_err(engine_failure)?;
+            RecordBatch::try_new(Arc::clone(&schema), columns).map_err(engine_failure)
         })))
     }
 
