@@ -21,6 +21,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Common {
     /// Configuration file (TOML); see `revgauge doctor --settings` for every key.
     #[arg(long, short, global = true, env = "REVGAUGE_CONFIG", value_name = "FILE")]
@@ -286,15 +287,21 @@ pub(crate) struct ExplainArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PipelinesCommand {
     /// Every pipeline, what it keeps and for whom.
+    #[command(after_help = "Example:\n  revgauge pipelines list")]
     List,
     /// One pipeline: its SQL, where it is cut, what its state holds.
+    #[command(after_help = "Example:\n  revgauge pipelines explain contact_engagement")]
     Explain {
         /// Pipeline name.
         name: String,
     },
     /// Recompute every pipeline as a batch query over the lake and compare row for row.
+    #[command(after_help = "Example:\n  revgauge pipelines verify")]
     Verify,
     /// The program for an Arroyo cluster.
+    #[command(
+        after_help = "Example:\n  revgauge pipelines deploy --dry-run contact_engagement > program.sql"
+    )]
     Deploy {
         /// Print the program instead of submitting it (submitting is not built yet).
         #[arg(long, required = true)]
@@ -307,13 +314,16 @@ pub(crate) enum PipelinesCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DefinitionsCommand {
     /// Every definition with its version and fingerprint.
+    #[command(after_help = "Example:\n  revgauge definitions list")]
     List,
     /// The text of one shipped definition.
+    #[command(after_help = "Example:\n  revgauge definitions show engagement > definitions/engagement.toml")]
     Show {
         /// Definition name.
         name: String,
     },
     /// Check a file or folder of definitions; nothing is changed.
+    #[command(after_help = "Example:\n  revgauge definitions validate ./definitions")]
     Validate {
         /// File or folder.
         path: PathBuf,
@@ -323,6 +333,9 @@ pub(crate) enum DefinitionsCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Make a key for the tenant; it is shown once.
+    #[command(
+        after_help = "Example:\n  revgauge keys create --role service --name 'CRM sync' --expires-in-days 90"
+    )]
     Create {
         /// What the key may do.
         #[arg(long, value_enum, default_value_t = KeyRole::Admin)]
@@ -335,8 +348,10 @@ pub(crate) enum KeysCommand {
         expires_in_days: Option<u32>,
     },
     /// The tenant's keys, without their secrets.
+    #[command(after_help = "Example:\n  revgauge keys list")]
     List,
     /// End a key at once.
+    #[command(after_help = "Example:\n  revgauge keys revoke Ncyt67mbdmAh   # the id that `keys list` shows")]
     Revoke {
         /// The key's public id.
         key_id: String,
@@ -356,12 +371,14 @@ pub(crate) enum KeyRole {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLettersCommand {
     /// The newest refused events.
+    #[command(after_help = "Example:\n  revgauge dead-letters list --limit 20")]
     List {
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
     /// Send them through the door again; the ones that are taken leave the list.
+    #[command(after_help = "Example:\n  revgauge dead-letters replay")]
     Replay {
         /// At most so many.
         #[arg(long, default_value_t = 10_000)]
@@ -379,6 +396,7 @@ pub(crate) struct DoctorArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Durable events a second over loopback HTTP, NDJSON batches of 500.
+    #[command(after_help = "Example:\n  revgauge bench ingest --events 2000000")]
     Ingest {
         /// Events to send.
         #[arg(long, default_value_t = 1_000_000)]
@@ -388,6 +406,7 @@ pub(crate) enum BenchCommand {
         connections: usize,
     },
     /// Event acknowledged to score readable by REST, at a sustained rate.
+    #[command(after_help = "Example:\n  revgauge bench latency --rate 20000 --seconds 30")]
     Latency {
         /// Events a second.
         #[arg(long, default_value_t = 20_000)]
@@ -397,6 +416,7 @@ pub(crate) enum BenchCommand {
         seconds: u64,
     },
     /// Import of Parquet, memory with the state loaded, and restart with and without checkpoints.
+    #[command(after_help = "Example:\n  revgauge bench restart --events 1000000 --contacts 100000")]
     Restart {
         /// Events.
         #[arg(long, default_value_t = 10_000_000)]
@@ -405,4 +425,33 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 1_000_000)]
         contacts: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    fn each_shows_an_example(command: &clap::Command) {
+        for inner in command.get_subcommands() {
+            let help = inner
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Example:\n  revgauge "),
+                "{}: {help}",
+                inner.get_name()
+            );
+            each_shows_an_example(inner);
+        }
+    }
+
+    #[test]
+    fn every_command_is_well_formed_and_shows_an_example() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        each_shows_an_example(&command);
+    }
 }

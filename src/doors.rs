@@ -231,10 +231,10 @@ impl StatusSource for Status {
                 name: pipeline.name.to_owned(),
                 description: pipeline.description.to_owned(),
                 sql: pipeline.sql.to_owned(),
-                kind: if sizes.is_empty() {
-                    "projection"
-                } else {
+                kind: if runtime.pipelines().any(|kept| kept.name == pipeline.name) {
                     "aggregation"
+                } else {
+                    "projection"
                 }
                 .to_owned(),
                 state: sizes,

@@ -15,6 +15,11 @@ mod wire;
 
 use std::process::ExitCode;
 
+/// Gives memory back after bursts (imports, checkpoints, queries), which the system's allocator does not: see
+/// docs/BENCHMARKS.md for both.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -31,7 +36,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", output::causes(&error));
             ExitCode::FAILURE
         }
     }

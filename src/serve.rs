@@ -1,8 +1,11 @@
 //! `revgauge serve`: a node behind a listening socket, until it is told to stop.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{ErrorKind, Write},
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, anyhow};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +37,23 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-async fn stop_signal() -> Result<()> {
+fn cannot_listen(listen: &str, error: &std::io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => {
+            "another program listens there; stop it, or choose another address with --listen"
+        }
+        ErrorKind::InvalidInput => "write it as HOST:PORT, such as 127.0.0.1:8780",
+        ErrorKind::PermissionDenied => "ports below 1024 are for privileged users; choose another",
+        _ => "use an address of this machine, such as 127.0.0.1:8780",
+    };
+    format!("cannot listen on '{listen}': {error}; {advice}")
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// The signals cannot be listened for.
+pub(crate) async fn stop_signal() -> Result<()> {
     #[cfg(unix)]
     {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -67,7 +86,7 @@ impl Server {
         let listen = &settings.server.listen;
         let listener = TcpListener::bind(listen)
             .await
-            .with_context(|| format!("cannot listen on {listen}: is another server running there?"))?;
+            .map_err(|error| anyhow!(cannot_listen(listen, &error)))?;
         let url = format!("http://{}", listener.local_addr()?);
         let node = Node::open(settings, Purpose::Serve).await?;
         node.announce(&RunningServer {

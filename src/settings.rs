@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use figment::{
     Figment,
+    error::Kind,
     providers::{Env, Serialized},
 };
 use revgauge_connectors::http::HttpSettings;
@@ -132,13 +133,36 @@ pub(crate) fn load(file: Option<&Path>, store: Option<&str>) -> Result<Settings>
     }
     let layered =
         Figment::from(Serialized::defaults(settings)).merge(Env::prefixed("REVGAUGE__").split("__"));
-    let mut settings: Settings = layered
-        .extract()
-        .context("cannot use the environment's REVGAUGE__ settings")?;
+    let mut settings: Settings = layered.extract().map_err(|error| environment_fault(&error))?;
     if let Some(url) = store {
         settings.store.url = url.to_owned();
     }
     Ok(settings)
+}
+
+/// What is wrong with a setting of the environment, by the name of its variable.
+fn environment_fault(error: &figment::Error) -> anyhow::Error {
+    let name = format!("REVGAUGE__{}", error.path.join("__"));
+    let said = match &error.kind {
+        Kind::UnknownField(unknown, known) => {
+            let unknown = unknown.to_lowercase();
+            let near = nearest(&unknown, known)
+                .map(|near| format!("; did you mean '{near}'?"))
+                .unwrap_or_default();
+            format!("'{unknown}' is unknown{near} (there are {})", known.join(", "))
+        }
+        other => other.to_string(),
+    };
+    anyhow!("cannot use the environment's setting {name}: {said}")
+}
+
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(unknown, name), *name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .map(|(_, name)| name)
 }
 
 /// The known key nearest to the unknown one that serde names in "unknown field `x`, expected one of `a`, `b`".
@@ -147,12 +171,7 @@ fn suggestion(message: &str) -> Option<String> {
     let (unknown, known) = quoted
         .split_first()
         .filter(|_| message.starts_with("unknown field"))?;
-    known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(unknown, name), *name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .map(|(_, name)| name.to_owned())
+    nearest(unknown, known).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -170,6 +189,15 @@ mod tests {
             text.contains("line 3") && text.contains("did you mean 'query_threads'?"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn an_unknown_variable_is_named_with_the_nearest_key() {
+        let layered = Figment::from(Serialized::defaults(Settings::default()))
+            .merge(("SERVER", std::collections::BTreeMap::from([("LISEN", 1)])));
+        let error = layered.extract::<Settings>().expect_err("refused");
+        let text = environment_fault(&error).to_string();
+        assert!(text.contains("did you mean"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Logs: structured, to standard error, level by `REVGAUGE_LOG` or the settings.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
@@ -29,7 +29,12 @@ impl Default for TelemetrySettings {
 /// A filter that cannot be read.
 pub(crate) fn install(settings: &TelemetrySettings, least: Option<&str>) -> Result<()> {
     let text = std::env::var("REVGAUGE_LOG").unwrap_or_else(|_| least.unwrap_or(&settings.log).to_owned());
-    let filter = EnvFilter::try_new(&text)?;
+    let filter = EnvFilter::try_new(&text).map_err(|error| {
+        anyhow!(
+            "cannot read the log filter '{text}' of REVGAUGE_LOG or telemetry.log: {error}; \
+             use one such as info or info,revgauge_lake=debug"
+        )
+    })?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(true);
     let _ = if settings.json {

@@ -155,6 +155,7 @@ impl Node {
             Arc::clone(&store),
             &settings.pipelines,
         )?);
+        tracing::info!(position = runtime.position().0, "state restored");
         let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, &cuts, &store).await?;
         if purpose == Purpose::Serve {
             live.watch(&doors::tenants_with_data(&runtime).await?, runtime.position())

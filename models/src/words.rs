@@ -101,6 +101,18 @@ pub(crate) fn number(text: &str) -> Option<f64> {
     amount(text)
 }
 
+/// A number as people say it: `19.2M` for 19245363.
+pub(crate) fn magnitude(number: f64) -> String {
+    let (divisor, unit) = match number.abs() {
+        size if size >= 1e9 => (1e9, "B"),
+        size if size >= 1e6 => (1e6, "M"),
+        size if size >= 1e4 => (1e3, "k"),
+        _ => (1.0, ""),
+    };
+    let text = format!("{:.1}", number / divisor);
+    format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
+}
+
 fn amount(text: &str) -> Option<f64> {
     let lower = text.trim().to_lowercase();
     let digits: String = lower
@@ -136,6 +148,19 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(number(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_as_people_say_them() {
+        for (number, expected) in [
+            (19_245_363.0, "19.2M"),
+            (3e9, "3B"),
+            (12_000.0, "12k"),
+            (250.0, "250"),
+            (-0.5, "-0.5"),
+        ] {
+            assert_eq!(magnitude(number), expected);
         }
     }
 

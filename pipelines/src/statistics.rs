@@ -72,6 +72,9 @@ impl Statistics {
     }
 }
 
+/// Groups read at once by a walk over all of a tenant's: about what fits into a few megabytes.
+const EACH_GROUPS: usize = 65_536;
+
 /// The keys, each once: a row must not be counted twice because its key was asked for twice.
 fn distinct(keys: &[String]) -> Vec<String> {
     let mut keys = keys.to_vec();
@@ -112,6 +115,32 @@ impl StatisticsSource for Statistics {
             rows.push(RecordBatch::new_empty(Arc::clone(&plan.output)));
         }
         Ok(rows)
+    }
+
+    async fn each(
+        &self,
+        pipeline: &str,
+        tenant_id: &str,
+        knowledge: Knowledge,
+        take: &mut (dyn FnMut(RecordBatch) + Send),
+    ) -> Result<(), Failure> {
+        if knowledge != Knowledge::Now || self.runtime.plan(pipeline)?.aggregation.is_none() {
+            for batch in self.rows(pipeline, tenant_id, Keys::All, knowledge).await? {
+                take(batch);
+            }
+            return Ok(());
+        }
+        let engine = self.runtime.engine(pipeline)?;
+        let groups = engine.all_groups(Some(tenant_id));
+        for slice in groups.chunks(EACH_GROUPS) {
+            let (engine, slice) = (Arc::clone(&engine), slice.to_vec());
+            let read = tokio::task::spawn_blocking(move || Runtime::rows(&engine, &slice)).await;
+            let rows = read
+                .map_err(|error| PipelineError::Task(error.to_string()))
+                .and_then(|rows| rows);
+            rows?.into_iter().for_each(&mut *take);
+        }
+        Ok(())
     }
 
     async fn recent_events(

@@ -93,6 +93,10 @@ impl Client {
     /// # Errors
     /// The HTTP client cannot be built.
     pub(crate) fn network(base: &str, key: String) -> Result<Self> {
+        let known = url::Url::parse(base).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !known {
+            bail!("'{base}' is no server's URL: write it as http://127.0.0.1:8780");
+        }
         let http = reqwest::Client::builder().pool_max_idle_per_host(64).build()?;
         Ok(Self {
             key,
@@ -140,7 +144,7 @@ impl Client {
                 let answer = request
                     .send()
                     .await
-                    .with_context(|| format!("cannot reach {base}"))?;
+                    .with_context(|| format!("cannot reach {base}: is a server running there?"))?;
                 Ok(Answer {
                     status: answer.status().as_u16(),
                     body: answer.bytes().await?,

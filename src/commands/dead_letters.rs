@@ -4,7 +4,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Client, Context};
-use crate::{cli::DeadLettersCommand, output};
+use crate::{
+    cli::DeadLettersCommand,
+    output::{self, say},
+};
 
 pub(crate) async fn run(context: &Context, command: DeadLettersCommand) -> Result<()> {
     let client = Client::connect(context).await?;
@@ -22,13 +25,22 @@ async fn act(context: &Context, client: &Client, command: DeadLettersCommand) ->
                 .await?
         }
     };
-    let letters = answer.get("items").and_then(Value::as_array);
-    match letters {
-        Some(letters) if !context.common.json => {
-            let rows: Vec<Value> = letters.iter().map(row).collect();
-            println!("{}", output::records(&rows));
-        }
-        _ => println!("{answer:#}"),
+    if context.common.json {
+        say!("{answer:#}");
+    } else if let Some(letters) = answer.get("items").and_then(Value::as_array) {
+        let rows: Vec<Value> = letters.iter().map(row).collect();
+        let columns = ["refused_at", "source", "code", "message", "body"];
+        say!("{}", output::listing(&columns, &rows, "no event is refused"));
+    } else {
+        let number = |name: &str| {
+            let report = answer.get("report").and_then(|report| report.get(name));
+            output::count(report.and_then(Value::as_u64).unwrap_or_default())
+        };
+        say!(
+            "{} taken, {} refused again",
+            number("accepted"),
+            number("refused")
+        );
     }
     Ok(())
 }

@@ -5,7 +5,10 @@ use revgauge_models::Definitions;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::{cli::DefinitionsCommand, output};
+use crate::{
+    cli::DefinitionsCommand,
+    output::{self, say},
+};
 
 pub(crate) fn run(context: &Context, command: DefinitionsCommand) -> Result<()> {
     match command {
@@ -17,13 +20,13 @@ pub(crate) fn run(context: &Context, command: DefinitionsCommand) -> Result<()> 
                 .map(|one| json!({"name": one.name, "version": one.version, "id": one.id, "shipped": one.shipped}))
                 .collect();
             if context.common.json {
-                println!("{:#}", Value::Array(rows));
+                say!("{:#}", Value::Array(rows));
             } else {
-                println!("{}", output::records(&rows));
+                say!("{}", output::table(&["name", "version", "id", "shipped"], &rows));
             }
         }
         DefinitionsCommand::Show { name } => match Definitions::shipped_text(&name) {
-            Some(text) => print!("{text}"),
+            Some(text) => output::bytes(text.as_bytes())?,
             None => bail!("no definition is called '{name}': see `revgauge definitions list`"),
         },
         DefinitionsCommand::Validate { path } => {
@@ -33,7 +36,7 @@ pub(crate) fn run(context: &Context, command: DefinitionsCommand) -> Result<()> 
                 Definitions::validate_file(&path)
             }
             .with_context(|| format!("{} is not valid; nothing was changed", path.display()))?;
-            println!("{} is valid", path.display());
+            say!("{} is valid", path.display());
         }
     }
     Ok(())

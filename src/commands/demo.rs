@@ -13,7 +13,12 @@ use revgauge_contract::{
 use serde_json::{Value, json};
 
 use super::{Client, Context, scores::quoted, simulate::LiveStream};
-use crate::{cli::DemoArgs, doors::operator_key, output, serve::Server};
+use crate::{
+    cli::DemoArgs,
+    doors::operator_key,
+    output::{self, say},
+    serve::{Server, stop_signal},
+};
 
 /// Events sent a request.
 const BATCH_EVENTS: usize = 500;
@@ -30,7 +35,10 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs) -> Result<()> {
     context.common.tenant = TENANT.to_owned();
     context.settings.server.listen.clone_from(&args.listen);
     let server = Server::start(&context.settings).await?;
-    let outcome = story(&server, &args).await;
+    let outcome = tokio::select! {
+        outcome = story(&server, &args) => outcome,
+        stopped = stop_signal() => stopped,
+    };
     let closed = server.stop().await;
     if let Some(folder) = &own_folder {
         std::fs::remove_dir_all(folder)?;
@@ -59,7 +67,7 @@ async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
         .unwrap_or_default()
         .to_owned();
     let client = Client::network(server.url(), secret.clone())?;
-    println!("Revgauge demo: server on {}  key {secret}", server.url());
+    say!("Revgauge demo: server on {}  key {secret}", server.url());
 
     let config = GeneratorConfig {
         accounts: args.accounts,
@@ -71,37 +79,35 @@ async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
     let mut organisation = Organisation::new(config)?;
     let started = Instant::now();
     let sent = send_history(&client, &mut organisation).await?;
-    println!(
-        "\n{} events of {} contacts at {} companies sent through HTTP in {:.1} s",
-        output::count(sent),
-        output::count(organisation.contacts() as u64),
-        args.accounts,
-        started.elapsed().as_secs_f64()
-    );
+    let seconds = started.elapsed().as_secs_f64();
     let mut live = LiveStream::new(organisation, args.rate.max(0.0));
     for _ in 0..10 {
         send_live(&client, &mut live).await?;
         tokio::time::sleep(LiveStream::TICK).await;
     }
+    say!(
+        "\n{} events sent through HTTP: {} of the past in {seconds:.1} s, {} live",
+        output::count(sent + live.sent),
+        output::count(sent),
+        output::count(live.sent),
+    );
     settle(server).await?;
     tell(&client).await?;
     if args.once {
         return Ok(());
     }
-    println!(
+    say!(
         "\nLive events flow at {} a second; Ctrl-C ends the demo. Try in another terminal:",
         args.rate
     );
-    println!(
+    say!(
         "  revgauge --server {} --key {secret} query \"SELECT * FROM scores LIMIT 5\"",
         server.url()
     );
     let mut tick = tokio::time::interval(LiveStream::TICK);
     loop {
-        tokio::select! {
-            _ = tick.tick() => send_live(&client, &mut live).await?,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
-        }
+        tick.tick().await;
+        send_live(&client, &mut live).await?;
     }
 }
 
@@ -179,6 +185,12 @@ async fn settle(server: &Server) -> Result<()> {
 /// What is shown, each with the SQL that gives it.
 const STORY: &[(&str, &str)] = &[
     (
+        "Who and what",
+        "SELECT count(*) AS events, count(DISTINCT account_id) FILTER (WHERE type = 'account.upserted') AS companies, \
+         count(DISTINCT contact_id) FILTER (WHERE type = 'contact.upserted') AS contacts, \
+         count(DISTINCT deal_id) FILTER (WHERE type = 'deal.upserted') AS deals FROM events",
+    ),
+    (
         "Events in",
         "SELECT kind, count(*) AS events FROM events GROUP BY kind ORDER BY kind",
     ),
@@ -194,8 +206,10 @@ const STORY: &[(&str, &str)] = &[
     ),
     (
         "Ten contacts to call first",
-        "SELECT entity_id AS contact, name, value AS priority, tier, reasons FROM scores \
-         WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL ORDER BY value DESC, entity_id LIMIT 10",
+        "SELECT p.entity_id AS contact, p.name, p.value AS priority, e.value AS engagement, p.tier, p.reasons \
+         FROM scores p JOIN scores e ON e.entity_kind = p.entity_kind AND e.entity_id = p.entity_id \
+         WHERE p.entity_kind = 'contact' AND p.score = 'priority' AND e.score = 'engagement' AND p.value IS NOT NULL \
+         ORDER BY priority DESC, engagement DESC NULLS LAST, contact LIMIT 10",
     ),
     (
         "Five deals most at risk",
@@ -207,7 +221,7 @@ const STORY: &[(&str, &str)] = &[
 async fn tell(client: &Client) -> Result<()> {
     for (title, sql) in STORY {
         let rows = client.sql(sql).await?;
-        println!("\n{title}\n{}\n  SQL: {sql}", rows.table());
+        say!("\n{title}\n{}\n  SQL: {sql}", rows.table());
         if rows.rows.is_empty() {
             bail!("the demo has no rows for '{title}'");
         }
@@ -217,11 +231,13 @@ async fn tell(client: &Client) -> Result<()> {
 }
 
 async fn tell_advice(client: &Client) -> Result<()> {
-    let sql = "SELECT entity_id AS deal, rule, severity, message, advice FROM alerts WHERE entity_kind = 'deal' \
-               AND entity_id IN (SELECT entity_id FROM scores WHERE entity_kind = 'deal' AND score = 'health' \
-               AND value IS NOT NULL ORDER BY value, entity_id LIMIT 5) ORDER BY deal, severity, rule";
+    let sql = "SELECT a.entity_id AS deal, a.rule, a.severity, a.message, a.advice FROM alerts a \
+               JOIN (SELECT entity_id, value FROM scores WHERE entity_kind = 'deal' AND score = 'health' \
+               AND value IS NOT NULL ORDER BY value, entity_id LIMIT 5) d ON a.entity_id = d.entity_id \
+               WHERE a.entity_kind = 'deal' ORDER BY d.value, deal, \
+               CASE a.severity WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, rule";
     let rows = client.sql(sql).await?;
-    println!("\nWhat to do about them\n{}\n  SQL: {sql}", rows.table());
+    say!("\nWhat to do about them\n{}\n  SQL: {sql}", rows.table());
     Ok(())
 }
 
@@ -246,7 +262,7 @@ async fn tell_change(client: &Client) -> Result<()> {
     else {
         bail!("no contact has an engagement score both now and a week ago");
     };
-    println!(
+    say!(
         "\nThe contact whose engagement moved most in a week\n{}\n  SQL: {sql}",
         rows.table()
     );
@@ -257,6 +273,6 @@ async fn tell_change(client: &Client) -> Result<()> {
         quoted(&from),
         quoted(&to)
     );
-    println!("\nWhy\n{}\n  SQL: {why}", client.sql(&why).await?.table());
+    say!("\nWhy\n{}\n  SQL: {why}", client.sql(&why).await?.table());
     Ok(())
 }

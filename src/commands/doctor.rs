@@ -1,10 +1,13 @@
 //! `revgauge doctor`: what is configured, and whether it works.
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Client, Context};
-use crate::{cli::DoctorArgs, output};
+use crate::{
+    cli::DoctorArgs,
+    output::{self, say},
+};
 
 pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<()> {
     if args.settings {
@@ -12,23 +15,34 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<()> {
         if settings.store.options.secret_access_key.is_some() {
             settings.store.options.secret_access_key = Some("(set)".to_owned());
         }
-        print!("{}", toml::to_string(&settings)?);
+        if context.common.json {
+            say!("{:#}", serde_json::to_value(&settings)?);
+        } else {
+            output::bytes(toml::to_string(&settings)?.as_bytes())?;
+        }
         return Ok(());
     }
     let definitions = crate::wire::definitions(&context.settings)?;
-    println!("definitions  ok, {} of them", definitions.summaries().len());
     let client = Client::connect(context).await?;
-    println!("store        ok, {}", context.settings.store.url);
-    println!("server       {}", client.place());
+    if !context.common.json {
+        say!("definitions  ok, {} of them", definitions.summaries().len());
+        say!("store        ok, {}", context.settings.store.url);
+        say!("server       {}", client.place());
+    }
     let health = client.get("/v1/data-health").await;
     client.close().await?;
     let health = health?;
     if context.common.json {
-        println!("{health:#}");
+        say!("{health:#}");
         return Ok(());
     }
-    let sources = health.get("watermarks").cloned().unwrap_or_default();
-    println!("sources      {sources}");
+    let sources = health.get("watermarks").and_then(Value::as_object);
+    let sources: Vec<Value> = sources.into_iter().flatten().map(source).collect();
+    let columns = ["source", "events", "newest_event", "last_received"];
+    say!(
+        "sources      {}",
+        output::listing(&columns, &sources, "none yet").replacen('┌', "\n┌", 1)
+    );
     for (name, value) in health
         .get("health")
         .and_then(Value::as_object)
@@ -36,10 +50,18 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<()> {
         .flatten()
     {
         match value {
-            Value::Array(rows) if rows.is_empty() => println!("{name:<12} none"),
-            Value::Array(rows) => println!("{name}\n{}", output::records(rows)),
-            other => println!("{name:<12} {other}"),
+            Value::Array(rows) if rows.is_empty() => say!("{name:<12} none"),
+            Value::Array(rows) => say!("{name}\n{}", output::records(rows)),
+            Value::Object(_) => say!("{name:<12} {}", output::pairs(Some(value))),
+            other => say!("{name:<12} {other}"),
         }
     }
     Ok(())
+}
+
+fn source((name, mark): (&String, &Value)) -> Value {
+    json!({
+        "source": name, "events": mark.get("events"), "newest_event": mark.get("event_time"),
+        "last_received": mark.get("ingested_at"),
+    })
 }

@@ -19,7 +19,10 @@ use revgauge_contract::{
 use serde_json::{Value, json};
 
 use super::{Client, Context};
-use crate::{cli::ImportArgs, output};
+use crate::{
+    cli::ImportArgs,
+    output::{self, say},
+};
 
 /// Problems listed after an import; a dry run lists all it kept.
 const FIRST_PROBLEMS: usize = 10;
@@ -43,13 +46,13 @@ pub(crate) async fn run(context: Context, args: ImportArgs) -> Result<()> {
         let dry = files::dry_run(&plan, &inputs, &reception, &settings, &mut progress).await?;
         bar.finish_and_clear();
         if context.common.json {
-            println!("{:#}", json!(dry));
+            say!("{:#}", json!(dry));
         } else {
             for event in &dry.first {
-                println!("{event:#}");
+                say!("{event:#}");
             }
             tell(&dry.report, true);
-            println!("dry run: nothing was written");
+            say!("dry run: nothing was written");
         }
         return Ok(());
     }
@@ -76,7 +79,7 @@ pub(crate) async fn run(context: Context, args: ImportArgs) -> Result<()> {
     client.close().await?;
     let report = outcome?;
     if context.common.json {
-        println!("{:#}", json!(report));
+        say!("{:#}", json!(report));
     } else {
         tell(&report, false);
     }
@@ -173,8 +176,8 @@ impl ServerSink<'_> {
 }
 
 fn tell(report: &ImportReport, all: bool) {
-    println!(
-        "{} rows, {} events, {} rows refused, {:.1} s",
+    say!(
+        "{} rows read, {} events made, {} rows refused, {:.1} s",
         output::count(report.rows),
         output::count(report.accepted),
         output::count(report.refused_rows()),
@@ -185,21 +188,24 @@ fn tell(report: &ImportReport, all: bool) {
         .iter()
         .map(|(name, events)| json!({"type": name, "events": events}))
         .collect();
-    println!("{}", output::records(&types));
+    say!("{}", output::listing(&["type", "events"], &types, "no events"));
     let listed = if all {
         report.problems.len()
     } else {
         FIRST_PROBLEMS
     };
     for problem in report.problems.iter().take(listed) {
-        println!("{problem}");
+        say!("{problem}");
     }
     let shown = report.problems.len().min(listed) as u64;
     if report.refused_rows() > shown {
-        println!("... and {} more", output::count(report.refused_rows() - shown));
+        say!("... and {} more", output::count(report.refused_rows() - shown));
+    }
+    if !all {
+        say!("an event that was there already (the same event_id) is kept once");
     }
     if !report.unused_files.is_empty() {
-        println!(
+        say!(
             "not read, no table of the mapping names them: {}",
             report.unused_files.join(", ")
         );

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Client, Context, client::encode};
 use crate::{
     cli::{KeyRole, KeysCommand},
-    output,
+    output::{self, say},
 };
 
 pub(crate) async fn run(context: &Context, command: KeysCommand) -> Result<()> {
@@ -31,10 +31,10 @@ async fn act(context: &Context, client: &Client, command: KeysCommand) -> Result
             let body = json!({"role": role, "name": name, "expires_in_days": expires_in_days});
             let answer = client.post("/v1/keys", &body).await?;
             if context.common.json {
-                println!("{answer:#}");
+                say!("{answer:#}");
             } else {
                 let secret = answer.get("secret").and_then(Value::as_str).unwrap_or_default();
-                println!("{secret}");
+                say!("{secret}");
                 eprintln!(
                     "a {role} key of tenant '{}'; it is shown this once: keep it safe",
                     context.common.tenant
@@ -44,14 +44,21 @@ async fn act(context: &Context, client: &Client, command: KeysCommand) -> Result
         KeysCommand::List => {
             let answer = client.get("/v1/keys").await?;
             if context.common.json {
-                println!("{answer:#}");
+                say!("{answer:#}");
             } else {
                 let keys = answer
                     .get("items")
                     .and_then(Value::as_array)
                     .cloned()
                     .unwrap_or_default();
-                println!("{}", output::records(&keys));
+                say!(
+                    "{}",
+                    output::listing(
+                        &["key_id", "name", "role", "created_at", "expires_at", "revoked_at"],
+                        &keys,
+                        "no keys yet: `revgauge keys create` makes one"
+                    )
+                );
             }
         }
         KeysCommand::Revoke { key_id } => {
@@ -60,7 +67,11 @@ async fn act(context: &Context, client: &Client, command: KeysCommand) -> Result
                 .send("DELETE", &path, "application/json", bytes::Bytes::new())
                 .await?
                 .json()?;
-            println!("key {key_id} is revoked");
+            if context.common.json {
+                say!("{:#}", json!({"key_id": key_id, "revoked": true}));
+            } else {
+                say!("key {key_id} is revoked");
+            }
         }
     }
     Ok(())

@@ -2,10 +2,13 @@
 
 use anyhow::{Result, bail};
 use revgauge_pipelines::arroyo::{self, ArroyoConnector, ArroyoOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Client, Context, client::encode};
-use crate::{cli::PipelinesCommand, output};
+use crate::{
+    cli::PipelinesCommand,
+    output::{self, say},
+};
 
 pub(crate) async fn run(context: &Context, command: PipelinesCommand) -> Result<()> {
     match command {
@@ -13,7 +16,11 @@ pub(crate) async fn run(context: &Context, command: PipelinesCommand) -> Result<
             let kafka = ArroyoConnector::Kafka {
                 bootstrap_servers: context.settings.server.arroyo_brokers.clone(),
             };
-            print!("{}", arroyo::program(&names, &ArroyoOptions::new(kafka)).await?);
+            output::bytes(
+                arroyo::program(&names, &ArroyoOptions::new(kafka))
+                    .await?
+                    .as_bytes(),
+            )?;
             Ok(())
         }
         other => {
@@ -31,11 +38,14 @@ async fn ask(context: &Context, client: &Client, command: PipelinesCommand) -> R
             let answer = client.get("/v1/pipelines").await?;
             let pipelines = items(&answer);
             if context.common.json {
-                println!("{answer:#}");
+                say!("{answer:#}");
             } else {
-                println!(
+                say!(
                     "{}",
-                    output::table(&["name", "kind", "state", "description"], &pipelines)
+                    output::table(
+                        &["name", "kind", "groups", "state_mib", "description"],
+                        &pipelines.iter().map(row).collect::<Vec<_>>()
+                    )
                 );
             }
             Ok(())
@@ -43,7 +53,7 @@ async fn ask(context: &Context, client: &Client, command: PipelinesCommand) -> R
         PipelinesCommand::Explain { name } => {
             let answer = client.get(&format!("/v1/pipelines/{}", encode(&name))).await?;
             if context.common.json {
-                println!("{answer:#}");
+                say!("{answer:#}");
             } else {
                 let pipeline = answer.get("pipeline").cloned().unwrap_or_default();
                 let text = |name: &str| {
@@ -53,18 +63,17 @@ async fn ask(context: &Context, client: &Client, command: PipelinesCommand) -> R
                         .unwrap_or_default()
                         .to_owned()
                 };
-                println!(
+                say!(
                     "{}: {}\n\n{}\n{}",
                     text("name"),
                     text("description"),
                     text("sql"),
                     text("plan")
                 );
-                println!(
-                    "columns  {}",
-                    pipeline.get("columns").cloned().unwrap_or_default()
-                );
-                println!("state    {}", pipeline.get("state").cloned().unwrap_or_default());
+                let columns = pipeline.get("columns").and_then(Value::as_array);
+                let columns = columns.cloned().unwrap_or_default();
+                say!("{}", output::table(&["name", "data_type", "nullable"], &columns));
+                say!("state: {}", output::pairs(pipeline.get("state")));
             }
             Ok(())
         }
@@ -72,11 +81,24 @@ async fn ask(context: &Context, client: &Client, command: PipelinesCommand) -> R
     }
 }
 
+/// A pipeline of the list, with the size of its state in columns of its own.
+fn row(pipeline: &Value) -> Value {
+    let size = |name: &str| {
+        let state = pipeline.get("state").and_then(|state| state.get(name));
+        state.and_then(Value::as_u64).unwrap_or(0)
+    };
+    let bytes = size("state_bytes") + size("key_bytes");
+    json!({
+        "name": pipeline.get("name"), "kind": pipeline.get("kind"), "groups": size("groups"),
+        "state_mib": bytes as f64 / f64::from(1_u32 << 20), "description": pipeline.get("description"),
+    })
+}
+
 async fn verify(context: &Context, client: &Client) -> Result<()> {
     let answer = client.post("/v1/pipelines/verify", &Value::Null).await?;
     let reports = items(&answer);
     if context.common.json {
-        println!("{answer:#}");
+        say!("{answer:#}");
     } else {
         let columns = [
             "pipeline",
@@ -86,7 +108,7 @@ async fn verify(context: &Context, client: &Client) -> Result<()> {
             "batch_seconds",
             "first_differences",
         ];
-        println!("{}", output::table(&columns, &reports));
+        say!("{}", output::table(&columns, &reports));
     }
     let differing: u64 = reports
         .iter()
@@ -96,7 +118,7 @@ async fn verify(context: &Context, client: &Client) -> Result<()> {
         bail!("{differing} rows of layer 1 differ from the batch query over the lake");
     }
     if !context.common.json {
-        println!("incremental state equals the batch query over the lake, row for row");
+        say!("incremental state equals the batch query over the lake, row for row");
     }
     Ok(())
 }

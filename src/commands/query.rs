@@ -1,6 +1,6 @@
 //! `revgauge query`: SQL, as a table or in a format for programs.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Client, Context};
 use crate::{
     cli::{Format, QueryArgs},
-    output,
+    output::{self, say},
 };
 
 pub(crate) async fn run(context: &Context, args: QueryArgs) -> Result<()> {
@@ -32,7 +32,13 @@ async fn ask(context: &Context, client: &Client, sql: &str, format: Format) -> R
     };
     if format == Format::Table {
         let rows = client.sql(sql).await?;
-        println!("{}\n{} rows", rows.table(), output::count(rows.rows.len() as u64));
+        let count = rows.rows.len() as u64;
+        say!(
+            "{}\n{} {}",
+            rows.table(),
+            output::count(count),
+            if count == 1 { "row" } else { "rows" }
+        );
         return Ok(());
     }
     let name = match format {
@@ -45,6 +51,9 @@ async fn ask(context: &Context, client: &Client, sql: &str, format: Format) -> R
     if answer.status >= 300 {
         bail!("{}", answer.refusal());
     }
-    std::io::stdout().write_all(&answer.body)?;
+    output::bytes(&answer.body)?;
+    if !answer.body.ends_with(b"\n") {
+        say!("");
+    }
     Ok(())
 }

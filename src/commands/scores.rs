@@ -1,12 +1,12 @@
 //! `revgauge scores` and `revgauge explain`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::{Client, Context, client::encode};
 use crate::{
     cli::{Entity, ExplainArgs, ScoresArgs},
-    output,
+    output::{self, say},
 };
 
 pub(crate) const fn plural(entity: Entity) -> &'static str {
@@ -57,10 +57,10 @@ async fn one(context: &Context, client: &Client, args: &ScoresArgs, id: &str) ->
         ))
         .await?;
     if context.common.json {
-        println!("{answer:#}");
+        say!("{answer:#}");
         return Ok(());
     }
-    println!(
+    say!(
         "{} {} as of {}",
         kind(args.entity),
         text(&answer, "entity_id"),
@@ -71,7 +71,7 @@ async fn one(context: &Context, client: &Client, args: &ScoresArgs, id: &str) ->
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    println!(
+    say!(
         "{}",
         output::table(
             &["name", "value", "tier", "unscored_because", "definition"],
@@ -103,12 +103,33 @@ async fn best(context: &Context, client: &Client, args: &ScoresArgs) -> Result<(
         args.limit
     );
     let rows = client.sql(&sql).await?;
+    if rows.rows.is_empty() && args.score.is_some() {
+        known_score(client, args.entity, &score).await?;
+    }
     if context.common.json {
-        println!("{:#}", Value::Array(rows.rows));
+        say!("{:#}", Value::Array(rows.rows));
     } else {
-        println!("{}\nthe same in SQL: {sql}", rows.table());
+        say!("{}\nthe same in SQL: {sql}", rows.table());
     }
     Ok(())
+}
+
+/// Refuses a score that no entity of the kind has, where others are known.
+async fn known_score(client: &Client, entity: Entity, score: &str) -> Result<()> {
+    let sql = format!(
+        "SELECT DISTINCT score FROM scores WHERE entity_kind = '{}' ORDER BY score",
+        kind(entity)
+    );
+    let rows = client.sql(&sql).await?.rows;
+    let names: Vec<&str> = rows.iter().map(|row| text(row, "score")).collect();
+    if names.is_empty() || names.contains(&score) {
+        return Ok(());
+    }
+    bail!(
+        "{} have no score '{score}': choose one of {}",
+        plural(entity),
+        names.join(", ")
+    )
 }
 
 /// A text as an SQL literal.
@@ -147,7 +168,7 @@ async fn explain_one(context: &Context, client: &Client, args: &ExplainArgs) -> 
         client.get(&format!("{base}/explain{as_of}")).await?
     };
     if context.common.json {
-        println!("{answer:#}");
+        say!("{answer:#}");
         return Ok(());
     }
     let list = |name: &str| {
@@ -158,28 +179,34 @@ async fn explain_one(context: &Context, client: &Client, args: &ExplainArgs) -> 
             .unwrap_or_default()
     };
     for change in list("changes") {
-        println!("\n{}", change_line(&change));
-        println!(
+        say!("\n{}", change_line(&change));
+        say!(
             "{}",
             output::table(&["factor", "points", "reason"], &parts(&change, "parts"))
         );
     }
     for score in list("scores") {
-        let value = score.get("value").cloned().unwrap_or_default();
-        println!(
-            "\n{} = {value}  {}",
-            text(&score, "name"),
-            text(&score, "unscored_because")
-        );
-        println!(
-            "{}",
-            output::table(
-                &["factor", "points", "reason", "advice"],
-                &parts(&score, "contributions")
-            )
-        );
+        say!("\n{}", score_line(&score));
+        let parts = parts(&score, "contributions");
+        if !parts.is_empty() {
+            say!(
+                "{}",
+                output::table(&["factor", "points", "reason", "advice"], &parts)
+            );
+        }
     }
     Ok(())
+}
+
+/// One line with a score's value and tier, or why it has none.
+fn score_line(score: &Value) -> String {
+    let name = text(score, "name");
+    match score.get("value").and_then(Value::as_f64) {
+        Some(value) => format!("{name} = {value:.3}  {}", text(score, "tier"))
+            .trim_end()
+            .to_owned(),
+        None => format!("{name}: no score, {}", text(score, "unscored_because")),
+    }
 }
 
 /// One line that says how a score moved.

@@ -68,11 +68,14 @@ fn write(context: &Context, args: &SimulateArgs, mut organisation: Organisation)
         rows
     } else if args.out == "-" {
         let mut out = BufWriter::new(stdout().lock());
-        let rows = each_day(&mut organisation, &bar, |draft| {
+        let written = each_day(&mut organisation, &bar, |draft| {
             Ok(write_ndjson(&mut out, &draft)?)
-        })?;
-        out.flush()?;
-        rows
+        })
+        .and_then(|rows| Ok(out.flush().map(|()| rows)?));
+        match written {
+            Err(error) if output::unread(&error) => return Ok(()),
+            other => other?,
+        }
     } else if args.out.ends_with(".ndjson") || args.out.ends_with(".jsonl") {
         let mut out = BufWriter::new(create()?);
         let rows = each_day(&mut organisation, &bar, |draft| {

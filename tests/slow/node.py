@@ -1,13 +1,18 @@
 """A server process on a folder (or a store URL), for the slow suites."""
+import atexit
 import json
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import urllib.request
 
 TENANT = "acme"
+# A suite that is ended from outside takes its servers with it.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def free_port():
@@ -39,6 +44,7 @@ class Node:
             [self.binary, "serve", "--store", self.store, "--listen", f"127.0.0.1:{self.port}"],
             env=self.env, stdout=subprocess.PIPE, text=True,
         )
+        atexit.register(self.process.kill)
         line = self.process.stdout.readline()
         assert line.startswith("listening on"), line
         return self
@@ -52,7 +58,7 @@ class Node:
             self.base + path, data=body, method="POST",
             headers={"Authorization": f"Bearer {self.key}", "Content-Type": kind},
         )
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=290) as answer:
             return json.load(answer)
 
     def sql(self, sql):
@@ -66,5 +72,4 @@ class Node:
 
 
 def folder(name):
-    import tempfile
     return pathlib.Path(tempfile.mkdtemp(prefix=f"revgauge-{name}-"))

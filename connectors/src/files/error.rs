@@ -18,6 +18,15 @@ pub struct MappingError {
     pub suggestion: Option<String>,
 }
 
+/// Who asks for a column.
+fn asked_by(line: usize) -> String {
+    if line == 0 {
+        "of our own schema; other files need a mapping".to_owned()
+    } else {
+        format!("mapping line {line}")
+    }
+}
+
 fn hint(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |word| format!("; did you mean '{word}'?"))
 }
@@ -78,7 +87,8 @@ pub enum ImportError {
     },
     /// A column the mapping needs is not in the file.
     #[error(
-        "column '{column}' (mapping line {line}) is not in '{file}', which has: {present}{}",
+        "column '{column}' ({}) is not in '{file}', which has: {present}{}",
+        asked_by(*.line),
         hint(.suggestion.as_deref())
     )]
     MissingColumn {
@@ -86,7 +96,7 @@ pub enum ImportError {
         file: String,
         /// The column asked for.
         column: String,
-        /// Line of the table in the mapping.
+        /// Line of the table in the mapping; 0 for our own schema, which has no mapping file.
         line: usize,
         /// The first few columns present.
         present: String,

@@ -41,6 +41,26 @@ pub trait StatisticsSource: Send + Sync {
         knowledge: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure>;
 
+    /// Hands all rows of a pipeline for a tenant on, a slice at a time, so that nobody holds them all.
+    ///
+    /// For the live state each slice is read at its own instant: right for folds that commute with the changes heard
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::rows`]; what was handed on before stays.
+    async fn each(
+        &self,
+        pipeline: &str,
+        tenant_id: &str,
+        knowledge: Knowledge,
+        take: &mut (dyn FnMut(RecordBatch) + Send),
+    ) -> Result<(), Failure> {
+        for batch in self.rows(pipeline, tenant_id, Keys::All, knowledge).await? {
+            take(batch);
+        }
+        Ok(())
+    }
+
     /// Raw recent events of one entity for explanations, newest first, at most `limit`, in the events schema.
     /// `column` is `contact`, `account` or `deal`; any of `keys` matches.
     ///

@@ -8,8 +8,8 @@ use std::{
 };
 
 use object_store::{
-    ClientOptions, ObjectStore, RetryConfig,
-    aws::{AmazonS3Builder, S3ConditionalPut},
+    ClientConfigKey, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
     path::Path,
     prefix::PrefixStore,
 };
@@ -95,7 +95,7 @@ fn open_s3(url: &str, settings: &StoreSettings) -> Result<OpenStore, StoreError>
         .ok_or_else(|| refuse(url, "it names no bucket"))?;
     let prefix =
         Path::from_url_path(parsed.path()).map_err(|error| refuse(url, format!("bad prefix: {error}")))?;
-    let store = s3_builder(bucket, settings)
+    let store = s3_builder(AmazonS3Builder::from_env(), bucket, settings)
         .build()
         .map_err(|source| StoreError::Access {
             attempt: "configure access",
@@ -118,18 +118,20 @@ fn open_s3(url: &str, settings: &StoreSettings) -> Result<OpenStore, StoreError>
     })
 }
 
-fn s3_builder(bucket: &str, settings: &StoreSettings) -> AmazonS3Builder {
-    let client = ClientOptions::new().with_timeout(Duration::from_millis(settings.request_timeout_ms));
+/// `environment` is what `AWS_*` says; what `settings` say goes over it.
+fn s3_builder(environment: AmazonS3Builder, bucket: &str, settings: &StoreSettings) -> AmazonS3Builder {
+    // Key by key: whole client options would replace what the environment says about them (`AWS_ALLOW_HTTP`).
+    let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
     let retry = RetryConfig {
         max_retries: settings.max_retries,
         retry_timeout: Duration::from_millis(settings.retry_timeout_ms),
         ..RetryConfig::default()
     };
-    let mut builder = AmazonS3Builder::from_env()
+    let mut builder = environment
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_retry(retry)
-        .with_client_options(client.with_allow_http(settings.allow_http));
+        .with_config(timeout, format!("{}ms", settings.request_timeout_ms));
     if settings.allow_http {
         builder = builder.with_allow_http(true);
     }
@@ -183,6 +185,20 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::User, "{url}");
             assert!(error.to_string().contains("s3://bucket/prefix"), "{error}");
         }
+    }
+
+    #[test]
+    fn settings_left_out_leave_the_environment_in_force() {
+        let environment = AmazonS3Builder::new()
+            .with_allow_http(true)
+            .with_region("eu-west-1");
+        let builder = s3_builder(environment, "bucket", &StoreSettings::default());
+        let value = |key| builder.get_config_value(&key);
+        let client = |key| value(AmazonS3ConfigKey::Client(key));
+        assert_eq!(client(ClientConfigKey::AllowHttp).as_deref(), Some("true"));
+        assert_eq!(client(ClientConfigKey::Timeout).as_deref(), Some("30000ms"));
+        assert_eq!(value(AmazonS3ConfigKey::Region).as_deref(), Some("eu-west-1"));
+        builder.build().expect("the client is made of them");
     }
 
     /// `REVGAUGE_TEST_S3` is the URL of an S3 server that has the bucket `test`; `moto_server` is one.

@@ -110,9 +110,19 @@ fn judge<'a>(criterion: &'a Criterion, fields: &Fields) -> Option<Judged<'a>> {
         return None;
     }
     let rule = criterion.rules.iter().find(|rule| matches(rule, &text, number));
+    let points = rule.map_or(criterion.otherwise, |rule| rule.points);
+    let numeric = criterion.rules.iter().all(|rule| rule.any_of.is_empty());
+    let shown = match number.filter(|_| numeric) {
+        Some(number) => format!(
+            "{} {}",
+            criterion.name.replace('_', " "),
+            words::magnitude(number)
+        ),
+        None => shown,
+    };
     Some(Judged {
         criterion,
-        points: rule.map_or(criterion.otherwise, |rule| rule.points),
+        points,
         shown,
     })
 }

@@ -9,7 +9,7 @@ use revgauge_contract::{
     Timestamp,
     error::Failure,
     schema::text_column,
-    statistics::{Keys, Knowledge, StatisticsSource},
+    statistics::{Knowledge, StatisticsSource},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
@@ -184,9 +184,8 @@ async fn fill(
     directory: &RwLock<Directory>,
 ) -> Result<(), Failure> {
     for pipeline in DIRECTORY_PIPELINES {
-        for batch in source.rows(pipeline, tenant_id, Keys::All, knowledge).await? {
-            directory.write().apply(pipeline, &batch);
-        }
+        let mut take = |batch: RecordBatch| drop(directory.write().apply(pipeline, &batch));
+        source.each(pipeline, tenant_id, knowledge, &mut take).await?;
     }
     Ok(())
 }

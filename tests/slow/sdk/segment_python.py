@@ -5,7 +5,7 @@ import time
 from segment.analytics import Client
 
 host, key, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-client = Client(key, host=host, gzip=True, max_retries=10, flush_interval=0.2)
+client = Client(key, host=host, gzip=True, max_retries=10, upload_interval=0.2)
 for number in range(count):
     client.track(user_id=f"segment-python-{number % 7}", event="Email Opened", properties={"number": number})
     time.sleep(6 / count)
