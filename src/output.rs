@@ -40,12 +40,11 @@ pub(crate) fn bytes(body: &[u8]) -> std::io::Result<()> {
 
 /// Whether writing failed because nobody reads any more: an end, not a failure.
 pub(crate) fn unread(error: &anyhow::Error) -> bool {
-    let causes = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    causes
-        .into_iter()
-        .any(|cause| cause.kind() == ErrorKind::BrokenPipe)
+    error.chain().any(|cause| {
+        let plain = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let of_json = || cause.downcast_ref::<serde_json::Error>()?.io_error_kind();
+        plain.or_else(of_json) == Some(ErrorKind::BrokenPipe)
+    })
 }
 
 /// An error and its causes in one line, without the causes that only say again what was said.

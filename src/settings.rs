@@ -142,7 +142,7 @@ pub(crate) fn load(file: Option<&Path>, store: Option<&str>) -> Result<Settings>
 
 /// What is wrong with a setting of the environment, by the name of its variable.
 fn environment_fault(error: &figment::Error) -> anyhow::Error {
-    let name = format!("REVGAUGE__{}", error.path.join("__"));
+    let name = format!("REVGAUGE__{}", error.path.join("__").to_uppercase());
     let said = match &error.kind {
         Kind::UnknownField(unknown, known) => {
             let unknown = unknown.to_lowercase();
@@ -197,7 +197,7 @@ mod tests {
             .merge(("SERVER", std::collections::BTreeMap::from([("LISEN", 1)])));
         let error = layered.extract::<Settings>().expect_err("refused");
         let text = environment_fault(&error).to_string();
-        assert!(text.contains("did you mean"), "{text}");
+        assert!(text.contains("did you mean '"), "{text}");
     }
 
     #[test]

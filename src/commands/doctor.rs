@@ -39,10 +39,7 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<()> {
     let sources = health.get("watermarks").and_then(Value::as_object);
     let sources: Vec<Value> = sources.into_iter().flatten().map(source).collect();
     let columns = ["source", "events", "newest_event", "last_received"];
-    say!(
-        "sources      {}",
-        output::listing(&columns, &sources, "none yet").replacen('┌', "\n┌", 1)
-    );
+    say!("sources\n{}", output::listing(&columns, &sources, "none yet"));
     for (name, value) in health
         .get("health")
         .and_then(Value::as_object)

@@ -179,11 +179,11 @@ async fn explain_one(context: &Context, client: &Client, args: &ExplainArgs) -> 
             .unwrap_or_default()
     };
     for change in list("changes") {
+        let parts = parts(&change, "parts");
         say!("\n{}", change_line(&change));
-        say!(
-            "{}",
-            output::table(&["factor", "points", "reason"], &parts(&change, "parts"))
-        );
+        if !parts.is_empty() {
+            say!("{}", output::table(&["factor", "points", "reason"], &parts));
+        }
     }
     for score in list("scores") {
         say!("\n{}", score_line(&score));
@@ -210,18 +210,21 @@ fn score_line(score: &Value) -> String {
 }
 
 /// One line that says how a score moved.
-pub(crate) fn change_line(change: &Value) -> String {
+fn change_line(change: &Value) -> String {
     let number = |name: &str| {
         change
             .get(name)
             .and_then(Value::as_f64)
             .map_or("none".to_owned(), |v| format!("{v:.3}"))
     };
+    let (name, old, new) = (text(change, "name"), number("old_value"), number("new_value"));
+    let moved = if change.get("old_value") == change.get("new_value") {
+        format!("{name}: {new}, unchanged")
+    } else {
+        format!("{name}: {old} -> {new}")
+    };
     format!(
-        "{}: {} -> {} between {} and {}",
-        text(change, "name"),
-        number("old_value"),
-        number("new_value"),
+        "{moved} between {} and {}",
         text(change, "from"),
         text(change, "to")
     )

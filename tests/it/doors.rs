@@ -140,3 +140,21 @@ fn commands_open_the_store_themselves_when_no_server_runs() {
         "{broken:?}"
     );
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for arguments in [
+        &["simulate", "--accounts", "20", "--days", "60"][..],
+        &["definitions", "list"],
+    ] {
+        let mut child = std::process::Command::new(crate::process::REVGAUGE)
+            .args(arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the executable starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("ended");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+}
