@@ -2,12 +2,12 @@
 
 usage: batch_peer.py BINARY STORE   (a store that an import has filled; the server is started here)
 """
-import glob
 import os
 import sys
 import time
 
 import duckdb
+from deltalake import DeltaTable
 
 import node as harness
 
@@ -33,7 +33,8 @@ limits = {
 harness.TENANT = os.environ.get("REVGAUGE_TENANT", harness.TENANT)
 node = harness.Node(binary, store, env=limits)
 node.start()
-files = [name for name in glob.glob(f"{store}/lake/events/*.parquet")]
+# The live files of the Delta log: compacted ones stay on disk for a while.
+files = [name.removeprefix("file://") for name in DeltaTable(f"{store}/lake/events").file_uris()]
 peer = duckdb.connect()
 peer.execute("SET threads TO 2")
 for round_number in range(3):
