@@ -33,7 +33,7 @@ use revgauge_query_api::{
 };
 use serde_json::{Value, json};
 
-use crate::wire::Rooms;
+use crate::{read_your_writes::Caught, wire::Rooms};
 
 /// The operator's key for a tenant, valid for one run of the server.
 pub(crate) fn operator_key(secret: &str, tenant: &str) -> String {
@@ -109,13 +109,15 @@ pub(crate) async fn ids_of(cut: Cut, store: &Arc<dyn ObjectStore>) -> Result<IdB
 #[derive(Debug)]
 pub(crate) struct Tables {
     rooms: Arc<Rooms>,
+    caught: Caught,
     runtime: Arc<RuntimeEnv>,
 }
 
 impl Tables {
-    pub(crate) fn new(rooms: Arc<Rooms>) -> Self {
+    pub(crate) fn new(rooms: Arc<Rooms>, caught: Caught) -> Self {
         Self {
             rooms,
+            caught,
             runtime: Arc::new(RuntimeEnv::default()),
         }
     }
@@ -124,6 +126,7 @@ impl Tables {
 #[async_trait]
 impl CatalogSource for Tables {
     async fn tables(&self, _tenant_id: &str) -> Result<Vec<CatalogTable>, Failure> {
+        self.caught.up().await;
         let store = || Arc::clone(&self.rooms.store);
         let events = self.rooms.lake.cut(LakeTable::Events).await?;
         let changes = self.rooms.lake.cut(LakeTable::ScoreChanges).await?;

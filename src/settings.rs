@@ -86,6 +86,8 @@ pub(crate) struct Server {
     pub(crate) arroyo_brokers: String,
     /// Positions of the score feed kept in its journal for readers, beyond what the lake needs.
     pub(crate) feed_positions_kept: u64,
+    /// Longest a question about now waits for what was acknowledged before it; then it is answered from what there is.
+    pub(crate) read_wait_ms: u64,
     /// Longest wait for open requests at shutdown.
     pub(crate) shutdown_grace_ms: u64,
 }
@@ -95,6 +97,7 @@ impl Default for Server {
         Self {
             listen: "127.0.0.1:8780".to_owned(),
             query_threads: 2,
+            read_wait_ms: 1_000,
             feed_positions_kept: 200_000,
             arroyo_brokers: "localhost:9092".to_owned(),
             shutdown_grace_ms: 5_000,

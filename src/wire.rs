@@ -31,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     doors::{self, Status, Tables},
+    read_your_writes::{Caught, ReadYourWrites},
     run_file::{self, FolderLock, RunningServer},
     settings::Settings,
 };
@@ -479,10 +480,15 @@ fn open_doors(
         settings.ingest.clone(),
         Arc::clone(&rooms.event_names),
     )?);
+    let wait = Duration::from_millis(settings.server.read_wait_ms);
+    let caught = Caught::new(Arc::clone(&rooms.journal), rooms.delivered.clone(), wait);
     let api = Api::new(ApiParts {
-        scores: Arc::clone(&rooms.scoring) as _,
+        scores: Arc::new(ReadYourWrites::new(
+            Arc::clone(&rooms.scoring) as _,
+            caught.clone(),
+        )),
         cuts: Arc::clone(cuts),
-        catalog: Arc::new(Tables::new(Arc::clone(rooms))),
+        catalog: Arc::new(Tables::new(Arc::clone(rooms), caught)),
         feed: Arc::clone(&rooms.feed) as _,
         keys: Arc::clone(&rooms.keys),
         status: Arc::new(Status::new(Arc::clone(rooms), Arc::clone(&door))),

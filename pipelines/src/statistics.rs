@@ -132,13 +132,21 @@ impl StatisticsSource for Statistics {
         }
         let engine = self.runtime.engine(pipeline)?;
         let groups = engine.all_groups(Some(tenant_id));
-        for slice in groups.chunks(EACH_GROUPS) {
-            let (engine, slice) = (Arc::clone(&engine), slice.to_vec());
-            let read = tokio::task::spawn_blocking(move || Runtime::rows(&engine, &slice)).await;
-            let rows = read
-                .map_err(|error| PipelineError::Task(error.to_string()))
-                .and_then(|rows| rows);
-            rows?.into_iter().for_each(&mut *take);
+        let mut slices = groups.chunks(EACH_GROUPS);
+        let read = |slices: &mut std::slice::Chunks<'_, u32>| {
+            let (engine, slice) = (Arc::clone(&engine), slices.next()?.to_vec());
+            Some(tokio::task::spawn_blocking(move || {
+                Runtime::rows(&engine, &slice)
+            }))
+        };
+        // The next slice is read while this one is taken.
+        let mut ahead = read(&mut slices);
+        while let Some(reading) = ahead {
+            let rows = reading
+                .await
+                .map_err(|error| PipelineError::Task(error.to_string()));
+            ahead = read(&mut slices);
+            rows.and_then(|rows| rows)?.into_iter().for_each(&mut *take);
         }
         Ok(())
     }

@@ -1,0 +1,156 @@
+//! L-2 for scores: a question about now waits until what was acknowledged before it is in the live state.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use revgauge_contract::{
+    Position, Timestamp,
+    error::Failure,
+    score::{Alert, ChangeExplanation, EntityKind, EntityScores, ScoreService},
+    statistics::Knowledge,
+};
+use revgauge_journal::Journal;
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// Follows the readers of the journal.
+#[derive(Debug, Clone)]
+pub(crate) struct Caught {
+    journal: Arc<Journal>,
+    delivered: watch::Receiver<Position>,
+    wait: Duration,
+}
+
+impl Caught {
+    /// `wait` is the longest a question is held; past it, it is answered from what there is.
+    pub(crate) const fn new(
+        journal: Arc<Journal>,
+        delivered: watch::Receiver<Position>,
+        wait: Duration,
+    ) -> Self {
+        Self {
+            journal,
+            delivered,
+            wait,
+        }
+    }
+
+    /// Waits until the readers hold everything acknowledged before the call. Costs nothing when they do.
+    pub(crate) async fn up(&self) {
+        let last = self.journal.last();
+        if *self.delivered.borrow() >= last {
+            return;
+        }
+        let mut delivered = self.delivered.clone();
+        let _ = tokio::time::timeout(self.wait, delivered.wait_for(|position| *position >= last)).await;
+    }
+
+    async fn up_for(&self, knowledge: Knowledge) {
+        if knowledge == Knowledge::Now {
+            self.up().await;
+        }
+    }
+}
+
+/// A score service that first catches up.
+pub(crate) struct ReadYourWrites {
+    inner: Arc<dyn ScoreService>,
+    caught: Caught,
+}
+
+impl ReadYourWrites {
+    pub(crate) fn new(inner: Arc<dyn ScoreService>, caught: Caught) -> Self {
+        Self { inner, caught }
+    }
+}
+
+#[async_trait]
+impl ScoreService for ReadYourWrites {
+    async fn scores(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        entity_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<EntityScores, Failure> {
+        self.caught.up_for(knowledge).await;
+        self.inner
+            .scores(tenant_id, entity_kind, entity_id, at, knowledge)
+            .await
+    }
+
+    async fn explain(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        entity_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<EntityScores, Failure> {
+        self.caught.up_for(knowledge).await;
+        self.inner
+            .explain(tenant_id, entity_kind, entity_id, at, knowledge)
+            .await
+    }
+
+    async fn explain_change(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        entity_id: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<ChangeExplanation>, Failure> {
+        self.caught.up().await;
+        self.inner
+            .explain_change(tenant_id, entity_kind, entity_id, from, to)
+            .await
+    }
+
+    async fn table(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<Vec<RecordBatch>, Failure> {
+        self.caught.up_for(knowledge).await;
+        self.inner.table(tenant_id, entity_kind, at, knowledge).await
+    }
+
+    async fn objects(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        ids: Option<&[String]>,
+        knowledge: Knowledge,
+    ) -> Result<Vec<Value>, Failure> {
+        self.caught.up_for(knowledge).await;
+        self.inner.objects(tenant_id, entity_kind, ids, knowledge).await
+    }
+
+    async fn alerts(
+        &self,
+        tenant_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<Vec<Alert>, Failure> {
+        self.caught.up_for(knowledge).await;
+        self.inner.alerts(tenant_id, at, knowledge).await
+    }
+
+    async fn keys(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        entity_id: &str,
+        knowledge: Knowledge,
+    ) -> Result<Vec<String>, Failure> {
+        self.caught.up_for(knowledge).await;
+        self.inner
+            .keys(tenant_id, entity_kind, entity_id, knowledge)
+            .await
+    }
+}
