@@ -21,6 +21,14 @@ pub(crate) struct Process {
     http: reqwest::Client,
 }
 
+/// A test that fails takes its server with it.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// The tenant the tests work for.
 pub(crate) const TENANT: &str = "acme";
 
