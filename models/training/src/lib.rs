@@ -1,0 +1,1 @@
+//! Point-in-time training sets, fits, calibration, leakage probes, backtests and model cards.
