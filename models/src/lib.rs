@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account;
+pub mod changelog;
 pub mod contact;
 pub mod deal;
 pub mod decay;
