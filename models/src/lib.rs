@@ -14,6 +14,7 @@ pub mod gather;
 pub mod live;
 pub mod priority;
 pub mod service;
+pub mod win;
 
 mod assembly;
 mod fingerprint;
