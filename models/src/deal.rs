@@ -10,5 +10,6 @@ mod tests;
 
 pub use facts::{DealContact, DealFacts};
 pub use health::{deal_alerts, deal_crossing, score_deal};
+pub(crate) use history::instant;
 pub use history::{Change, DealHistory, FieldValue, Spell};
 pub use medians::{StageMedian, StageMedians};

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod gather;
 pub mod live;
 pub mod priority;
+pub mod reports;
 pub mod service;
 pub mod win;
 

@@ -17,6 +17,7 @@ pub mod intake;
 pub mod invariant;
 pub mod judge;
 pub mod position;
+pub mod reports;
 pub mod schema;
 pub mod score;
 pub mod statistics;

@@ -1,0 +1,130 @@
+//! Reports of a tenant: reads its change log and its people, then calls the pure functions.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use revgauge_contract::{
+    Clock, ErrorKind,
+    error::Failure,
+    reports::{ReportService, WaterfallPart, WaterfallQuestion},
+    statistics::Knowledge,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Scope, waterfall};
+use crate::{
+    changelog::{self, ChangeLogSettings},
+    directory::Directory,
+    service::Scoring,
+};
+
+/// Settings of the reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportSettings {
+    /// The change log read for a waterfall.
+    pub change_log: ChangeLogSettings,
+}
+
+/// The report service.
+#[derive(Debug)]
+pub struct Reports {
+    scoring: Arc<Scoring>,
+    clock: Arc<dyn Clock>,
+    settings: ReportSettings,
+}
+
+impl Reports {
+    /// Reads what the score service reads.
+    #[must_use]
+    pub fn new(scoring: Arc<Scoring>, clock: Arc<dyn Clock>, settings: ReportSettings) -> Self {
+        Self {
+            scoring,
+            clock,
+            settings,
+        }
+    }
+}
+
+/// A person and everyone below, by `manager_id`; a cycle in the hierarchy is walked once.
+fn team(directory: &Directory, head: &str) -> BTreeSet<String> {
+    let people = directory.objects("user");
+    let mut team = BTreeSet::from([head.to_owned()]);
+    loop {
+        let below = people.iter().filter(|(id, fields)| {
+            !team.contains(&**id)
+                && fields
+                    .get("manager_id")
+                    .is_some_and(|manager| team.contains(manager))
+        });
+        let found: Vec<String> = below.map(|(id, _)| id.to_string()).collect();
+        if found.is_empty() {
+            return team;
+        }
+        team.extend(found);
+    }
+}
+
+fn wrong_way(what: &str) -> Failure {
+    Failure::new(
+        ErrorKind::User,
+        format!("cannot make a waterfall {what}: give the earlier instant first"),
+    )
+}
+
+#[async_trait]
+impl ReportService for Reports {
+    async fn waterfall(
+        &self,
+        tenant_id: &str,
+        question: &WaterfallQuestion,
+    ) -> Result<Vec<WaterfallPart>, Failure> {
+        let (from, to) = (question.from, question.to);
+        if from > to {
+            return Err(wrong_way(&format!("from {from} to {to}")));
+        }
+        if let Some((start, end)) = question.period
+            && start >= end
+        {
+            return Err(wrong_way(&format!("of the period from {start} to {end}")));
+        }
+        let knowledge = if to >= self.clock.now() {
+            Knowledge::Now
+        } else {
+            Knowledge::At(to)
+        };
+        let source = &*self.scoring.source;
+        let directory = self
+            .scoring
+            .directories()
+            .get(source, tenant_id, knowledge)
+            .await?;
+        let (stages, team) = {
+            let directory = directory.read();
+            let team = question.team_of.as_deref().map(|head| team(&directory, head));
+            (directory.stages(), team)
+        };
+        let log = changelog::load(
+            source,
+            tenant_id,
+            "deal",
+            knowledge,
+            self.settings.change_log.clone(),
+        )
+        .await?;
+        let asked = question
+            .owner_ids
+            .as_ref()
+            .map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>());
+        let scope = Scope {
+            period: question.period,
+            owner_ids: match (asked, team) {
+                (Some(asked), Some(team)) => Some(asked.intersection(&team).cloned().collect()),
+                (asked, team) => asked.or(team),
+            },
+            pipeline: question.pipeline.clone(),
+            group_by: question.group_by,
+        };
+        Ok(waterfall(&log, &stages, &scope, from, to, question.gross))
+    }
+}
