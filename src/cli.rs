@@ -88,6 +88,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge query \"SELECT tier, count(*) FROM scores WHERE score = 'priority' GROUP BY tier\""
     )]
     Query(QueryArgs),
+    /// The standard reports: list, run.
+    #[command(after_help = "Example:\n  revgauge reports list\n  revgauge reports run pipeline_by_stage")]
+    Reports {
+        #[command(subcommand)]
+        command: ReportsCommand,
+    },
     /// The scores of contacts, accounts or deals, best first.
     #[command(
         after_help = "Example:\n  revgauge scores contact --score priority --limit 10\n  revgauge scores deal deal-1-1 --as-of 2026-03-01"
@@ -226,6 +232,20 @@ pub(crate) struct QueryArgs {
     /// Answer format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportsCommand {
+    /// What there is: name and question of each.
+    List,
+    /// The rows of one.
+    Run {
+        /// Name, as `reports list` gives it.
+        name: String,
+        /// Answer format.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

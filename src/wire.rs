@@ -22,6 +22,7 @@ use revgauge_lake::Lake;
 use revgauge_models::{
     Definitions,
     live::LiveScorer,
+    reports::Reports,
     service::{Memories, Scoring},
 };
 use revgauge_pipelines::{Runtime, Statistics};
@@ -493,6 +494,11 @@ fn open_doors(
         scores: Arc::new(ReadYourWrites::new(
             Arc::clone(&rooms.scoring) as _,
             caught.clone(),
+        )),
+        reports: Arc::new(Reports::new(
+            Arc::clone(&rooms.scoring),
+            Arc::clone(&rooms.clock),
+            settings.reports.clone(),
         )),
         cuts: Arc::clone(cuts),
         catalog: Arc::new(Tables::new(Arc::clone(rooms), caught)),

@@ -15,7 +15,8 @@ use datafusion::execution::session_state::SessionState;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use revgauge_contract::{
-    Clock, ErrorKind, cut::CutReader, error::Failure, feed::FeedReader, score::ScoreService,
+    Clock, ErrorKind, cut::CutReader, error::Failure, feed::FeedReader, reports::ReportService,
+    score::ScoreService,
 };
 use tokio::runtime::Handle;
 
@@ -23,6 +24,7 @@ use crate::{
     access::KeyStore,
     freshness::Freshness,
     problem::Problem,
+    reports::{Catalogue, ReportError},
     rest::{self, StatusSource, Streams},
     settings::ApiSettings,
     sql::{CatalogSource, Slots, base_session},
@@ -32,6 +34,8 @@ use crate::{
 pub struct ApiParts {
     /// Scores, objects, alerts.
     pub scores: Arc<dyn ScoreService>,
+    /// Waterfalls.
+    pub reports: Arc<dyn ReportService>,
     /// Watermarks.
     pub cuts: Arc<dyn CutReader>,
     /// Tables for SQL.
@@ -63,6 +67,8 @@ impl fmt::Debug for ApiParts {
 /// The shared state of all doors.
 pub struct Api {
     pub(crate) scores: Arc<dyn ScoreService>,
+    pub(crate) report_service: Arc<dyn ReportService>,
+    pub(crate) reports: Arc<Catalogue>,
     pub(crate) cuts: Arc<dyn CutReader>,
     pub(crate) catalog: Arc<dyn CatalogSource>,
     pub(crate) feed: Arc<dyn FeedReader>,
@@ -94,6 +100,9 @@ pub enum ApiError {
     /// The query engine could not be set up.
     #[error("cannot set up the query engine: {0}")]
     Engine(String),
+    /// A standard report is not valid.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// Another metrics recorder is installed already.
     #[error("cannot record metrics: {0}")]
     Metrics(String),
@@ -132,6 +141,8 @@ impl Api {
             .allow_burst(at_least_one(parts.settings.http.burst));
         Ok(Arc::new(Self {
             scores: parts.scores,
+            report_service: parts.reports,
+            reports: Arc::new(Catalogue::shipped()?),
             cuts: parts.cuts,
             catalog: parts.catalog,
             feed: parts.feed,

@@ -6,6 +6,7 @@ mod api;
 pub mod freshness;
 pub mod pg;
 mod problem;
+pub mod reports;
 mod rest;
 pub mod settings;
 pub mod sql;

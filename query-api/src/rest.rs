@@ -15,6 +15,7 @@ mod lists;
 mod openapi;
 mod operations;
 mod records;
+mod reports;
 mod routes;
 
 pub use openapi::openapi_document;

@@ -10,6 +10,7 @@ mod import;
 mod keys;
 mod pipelines;
 mod query;
+mod reports;
 mod scores;
 mod simulate;
 
@@ -47,6 +48,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Import(args) => import::run(context, args).await,
         Command::Simulate(args) => simulate::run(&context, args).await,
         Command::Query(args) => query::run(&context, args).await,
+        Command::Reports { command } => reports::run(&context, command).await,
         Command::Scores(args) => scores::list(&context, args).await,
         Command::Explain(args) => scores::explain(&context, args).await,
         Command::Pipelines { command } => pipelines::run(&context, command).await,

@@ -267,6 +267,47 @@ const OTHERS: &[Door] = &[
         )
     },
     get(
+        "/v1/reports",
+        Access::Readers,
+        "Standard reports: title, question, columns, SQL",
+        &[],
+        "Reports",
+    ),
+    get(
+        "/v1/reports/{name}",
+        Access::Readers,
+        "One standard report with its rows",
+        &[LIMIT],
+        "OneReport",
+    ),
+    get(
+        "/v1/waterfall",
+        Access::Readers,
+        "What moved the open pipeline between two instants, from bars to deals, balanced to the cent",
+        &[
+            parameter("from", "date-time", "earlier instant; required"),
+            parameter("to", "date-time", "later instant; now when absent"),
+            parameter("mode", "string", "net (the default) or gross"),
+            parameter("period_start", "date-time", "only close dates from here on"),
+            parameter("period_end", "date-time", "only close dates before"),
+            OWNER,
+            parameter(
+                "team_of",
+                "string",
+                "only those of this person and everyone below",
+            ),
+            parameter("pipeline", "string", "only those of this sales pipeline"),
+            parameter(
+                "group_by",
+                "string",
+                "none, stage, forecast_category, owner or pipeline",
+            ),
+            parameter("bucket", "string", "only parts of this bar"),
+            LIMIT,
+        ],
+        "Waterfall",
+    ),
+    get(
         "/v1/data-health",
         Access::Readers,
         "How far each reader of the log has come, and how far its sources",

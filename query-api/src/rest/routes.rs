@@ -15,6 +15,7 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
     alerts, arguments::Arguments, deal, doors, entity, feed, guard::guard, keys, lists, openapi, operations,
+    reports,
 };
 use crate::{api::Api, problem::Problem, sql::post_sql};
 
@@ -34,6 +35,9 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/alerts", get(alerts::alerts))
         .route("/v1/score-feed", get(feed::long_poll))
         .route("/v1/score-feed/stream", get(feed::stream))
+        .route("/v1/reports", get(reports::list))
+        .route("/v1/reports/{name}", get(reports::one))
+        .route("/v1/waterfall", get(reports::waterfall))
         .route("/v1/sql", post(post_sql))
         .route("/v1/data-health", get(operations::data_health))
         .route("/v1/pipelines", get(operations::pipelines))

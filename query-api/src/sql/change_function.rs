@@ -105,7 +105,7 @@ impl TableFunctionImpl for ScoreChangeFunction {
     }
 }
 
-fn text(value: &ScalarValue) -> Option<&str> {
+pub(super) fn text(value: &ScalarValue) -> Option<&str> {
     match value {
         ScalarValue::Utf8(Some(text))
         | ScalarValue::Utf8View(Some(text))

@@ -22,7 +22,9 @@ use datafusion::{
     },
     prelude::{SessionConfig, SessionContext},
 };
-use revgauge_contract::{Timestamp, error::Failure, score::EntityKind, statistics::Knowledge};
+use revgauge_contract::{
+    Timestamp, error::Failure, reports::Report, score::EntityKind, statistics::Knowledge,
+};
 use serde_json::Value;
 
 use super::{
@@ -33,8 +35,11 @@ use super::{
     object_table::{ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, ObjectTable, Records, documented, schema_of},
     score_table::ScoreTable,
     stop::{StopSign, StoppableJoins},
+    waterfall_function::{PARTS, WaterfallFunction},
 };
-use crate::{access::TenantTable, api::Api, freshness::Freshness, settings::SqlSettings};
+use crate::{
+    access::TenantTable, api::Api, freshness::Freshness, reports::ReportSchema, settings::SqlSettings,
+};
 
 /// Name of the one catalogue.
 pub(crate) const CATALOG: &str = "revgauge";
@@ -145,6 +150,24 @@ pub(super) async fn open(
     if let Some((name, added)) = addition.map(|addition| addition.schema(shown)) {
         catalog.register_schema(name, added)?;
     }
+    documents.describe_function(
+        "waterfall(from, to, mode, period_start, period_end, team_of)",
+        "what moved the open pipeline between two instants, net or gross, a row a deal and bar",
+        PARTS,
+    );
+    for report in api.reports.all() {
+        documents.describe_report(report);
+    }
+    schema.register_table("table_columns".to_owned(), documents.finish()?)?;
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    let schema = ReportSchema {
+        tables: schema,
+        catalogue: Arc::clone(&api.reports),
+        base: api.base_session.clone(),
+        names: (CATALOG, SCHEMA),
+        as_of: now,
+    };
+    catalog.register_schema(SCHEMA, Arc::new(schema))?;
     let catalogs = Arc::new(MemoryCatalogProviderList::new());
     catalogs.register_catalog(CATALOG.to_owned(), catalog);
     let state = SessionStateBuilder::new_from_existing(base)
@@ -161,6 +184,12 @@ pub(super) async fn open(
     };
     context.register_udtf("scores_as_of", Arc::new(ScoresAsOf(as_of.clone())));
     context.register_udtf("pipeline_as_of", Arc::new(PipelineAsOf(as_of.clone())));
+    let waterfall = WaterfallFunction {
+        reports: Arc::clone(&api.report_service),
+        tenant_id: Arc::clone(tenant_id),
+        now,
+    };
+    context.register_udtf("waterfall", Arc::new(waterfall));
     context.register_udtf("score_change", Arc::new(ScoreChangeFunction(as_of)));
     Ok(TenantSession { context, freshness })
 }
@@ -326,6 +355,15 @@ impl Documents {
                 column.unit,
                 column.description,
             ]);
+        }
+    }
+
+    fn describe_report(&mut self, report: &Report) {
+        let name = format!("report_{}", report.name);
+        for column in &report.columns {
+            let format = serde_json::to_value(column.format).unwrap_or_default();
+            let format = format.as_str().unwrap_or_default();
+            self.append([&name, &report.question, &column.name, "", format, ""]);
         }
     }
 

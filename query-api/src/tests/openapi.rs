@@ -99,7 +99,10 @@ async fn real_answers_fit_the_document() {
             } else {
                 "c1"
             };
-            let mut target = path.replace("{id}", id).replace("{name}", "contact_engagement");
+            let mut target = path
+                .replace("{id}", id)
+                .replace("reports/{name}", "reports/pipeline_by_stage")
+                .replace("{name}", "contact_engagement");
             if target.contains("{key_id}") {
                 let keys = world.get("admin", "/v1/keys").await.json();
                 let key = keys["items"].as_array().expect("keys").last().expect("key")["key_id"]
@@ -108,7 +111,7 @@ async fn real_answers_fit_the_document() {
                     .to_owned();
                 target = target.replace("{key_id}", &key);
             }
-            if path.ends_with("/changes") {
+            if path.ends_with("/changes") || path == "/v1/waterfall" {
                 target.push_str("?from=2026-01-01");
             }
             let body = match path.as_str() {

@@ -36,6 +36,7 @@ use revgauge_contract::{
     feed::{FeedPage, FeedReader},
     intake::DeadLetter,
     position::Cursor,
+    reports::{Bucket, ReportService, WaterfallPart, WaterfallQuestion},
     schema::batch_of,
     score::{
         Alert, Cause, ChangeExplanation, Contribution, EntityKind, EntityScores, Score, ScoreChange,
@@ -135,6 +136,7 @@ impl World {
         let feed = Arc::new(MemoryFeed::default());
         let api = Api::new(ApiParts {
             scores: Arc::new(Scores),
+            reports: Arc::new(Moves),
             cuts: Arc::new(Cuts),
             catalog: Arc::new(Catalog::new()),
             feed: Arc::<MemoryFeed>::clone(&feed),
@@ -283,6 +285,31 @@ fn scores_of(tenant: &str, kind: EntityKind, number: usize) -> Vec<Score> {
             score("fit", None),
         ],
         EntityKind::Account | EntityKind::Tenant => vec![score("priority", Some(value))],
+    }
+}
+
+/// One deal of 10.50 that was created and one that is there.
+struct Moves;
+
+#[async_trait]
+impl ReportService for Moves {
+    async fn waterfall(
+        &self,
+        tenant_id: &str,
+        question: &WaterfallQuestion,
+    ) -> Result<Vec<WaterfallPart>, Failure> {
+        let part = |bucket| WaterfallPart {
+            deal_id: marked(tenant_id, "d1"),
+            bucket,
+            amount_cents: 1_050,
+            currency: "USD".to_owned(),
+            group: String::new(),
+            at: question.to,
+            owner_id: String::new(),
+            stage_from: String::new(),
+            stage_to: String::new(),
+        };
+        Ok(vec![part(Bucket::Created), part(Bucket::End)])
     }
 }
 

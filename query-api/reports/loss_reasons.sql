@@ -1,0 +1,18 @@
+--! group: win/loss
+--! title: Reasons of loss
+--! question: Why do we lose?
+--! grain: one row per reason and currency
+--! chart: bar
+--! column: reason text
+--! column: currency text
+--! column: deals integer additive
+--! column: amount money additive
+SELECT
+    coalesce(json_get_str(fields, 'loss_reason'), json_get_str(fields, 'closed_lost_reason'), 'not given') AS reason,
+    coalesce(currency, '') AS currency,
+    count(*) AS deals,
+    sum(amount) AS amount
+FROM deals
+WHERE status = 'lost'
+GROUP BY 1, 2
+ORDER BY deals DESC

@@ -1,0 +1,18 @@
+--! group: results
+--! title: Lost by month
+--! question: How much was lost in each month?
+--! grain: one row per month of closing and currency
+--! chart: line
+--! column: month date
+--! column: currency text
+--! column: deals integer additive
+--! column: amount money additive
+SELECT
+    date_trunc('month', closed_at) AS month,
+    coalesce(currency, '') AS currency,
+    count(*) AS deals,
+    sum(amount) AS amount
+FROM deals
+WHERE status = 'lost' AND closed_at IS NOT NULL
+GROUP BY 1, 2
+ORDER BY month

@@ -1,0 +1,96 @@
+//! The schema of a session with the reports as views, each planned when it is asked for and not before.
+//!
+//! A view reads the session's own walled tables and nothing else, so the tenant wall holds in it as it does in the same
+//! query written out.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{
+        CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
+        MemorySchemaProvider, SchemaProvider, TableProvider,
+    },
+    common::Result,
+    datasource::ViewTable,
+    execution::session_state::{SessionState, SessionStateBuilder},
+    logical_expr::TableType,
+};
+use revgauge_contract::Timestamp;
+
+use super::Catalogue;
+
+/// What view names begin with.
+const PREFIX: &str = "report_";
+
+/// Tables and report views.
+pub(crate) struct ReportSchema {
+    pub(crate) tables: Arc<MemorySchemaProvider>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    /// Functions and configuration of every session; no table is in it.
+    pub(crate) base: SessionState,
+    /// Names that the views find their tables under.
+    pub(crate) names: (&'static str, &'static str),
+    pub(crate) as_of: Timestamp,
+}
+
+impl fmt::Debug for ReportSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReportSchema")
+            .field("as_of", &self.as_of)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReportSchema {
+    fn report<'a>(&self, view: &'a str) -> Option<&'a str> {
+        let name = view.strip_prefix(PREFIX)?;
+        self.catalogue.get(name).map(|_| name)
+    }
+
+    async fn view(&self, sql: String) -> Result<Arc<dyn TableProvider>> {
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        catalog.register_schema(self.names.1, Arc::clone(&self.tables) as _)?;
+        let catalogs = Arc::new(MemoryCatalogProviderList::new());
+        catalogs.register_catalog(self.names.0.to_owned(), catalog);
+        let planner = SessionStateBuilder::new_from_existing(self.base.clone())
+            .with_catalog_list(catalogs)
+            .build();
+        let plan = planner.create_logical_plan(&sql).await?;
+        Ok(Arc::new(ViewTable::new(plan, Some(sql))))
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for ReportSchema {
+    fn table_names(&self) -> Vec<String> {
+        let mut names = self.tables.table_names();
+        names.extend(
+            self.catalogue
+                .all()
+                .map(|report| format!("{PREFIX}{}", report.name)),
+        );
+        names
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let sql = self
+            .report(name)
+            .and_then(|report| self.catalogue.sql(report, self.as_of));
+        match sql {
+            Some(sql) => self.view(sql).await.map(Some),
+            None => self.tables.table(name).await,
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        if self.report(name).is_some() {
+            return Ok(Some(TableType::View));
+        }
+        self.tables.table_type(name).await
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.report(name).is_some() || self.tables.table_exist(name)
+    }
+}
