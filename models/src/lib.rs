@@ -10,6 +10,7 @@ pub mod definitions;
 pub mod directory;
 pub mod explain;
 pub mod facts;
+pub mod forecast;
 pub mod gather;
 pub mod live;
 pub mod priority;

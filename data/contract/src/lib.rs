@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod event_type;
 pub mod feed;
+pub mod forecast;
 pub mod intake;
 pub mod invariant;
 pub mod judge;

@@ -1,0 +1,161 @@
+//! Forecasts of the revenue of a period: what is asked, what is answered, and who answers.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Timestamp, error::Failure};
+
+/// A change of one deal in a what-if question; what is stored stays as it is (N-17).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DealOverlay {
+    /// The open deal.
+    pub deal_id: String,
+    /// Amount to take instead, in the deal's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<f64>,
+    /// Probability of being won within the period to take instead, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+}
+
+/// Which forecast is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForecastQuestion {
+    /// Start of the period, included.
+    pub start: Timestamp,
+    /// End of the period, excluded.
+    pub end: Timestamp,
+    /// Only what was known then is used; now when absent.
+    #[serde(default)]
+    pub as_of: Option<Timestamp>,
+    /// Owners that count; all when absent.
+    #[serde(default)]
+    pub owner_ids: Option<Vec<String>>,
+    /// Sales pipeline that counts; all when absent.
+    #[serde(default)]
+    pub pipeline: Option<String>,
+    /// Deals to see otherwise.
+    #[serde(default)]
+    pub what_if: Vec<DealOverlay>,
+    /// Quota of the period, in the unit of every currency asked for; its attainment is answered when given.
+    #[serde(default)]
+    pub quota: Option<f64>,
+}
+
+/// Why a row is in the forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForecastRowKind {
+    /// Won within the period, before the instant of the forecast.
+    Closed,
+    /// Open at that instant.
+    Open,
+    /// All deals not yet created that may be created and won within the period.
+    NotYetCreated,
+}
+
+/// One addend of the expected revenue. The contributions of all rows sum to [`Forecast::expected`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForecastRow {
+    /// Why it is there.
+    pub kind: ForecastRowKind,
+    /// The deal; empty for deals not yet created.
+    pub deal_id: String,
+    /// Its owner, empty where unknown.
+    pub owner_id: String,
+    /// Its stage, empty where unknown.
+    pub stage: String,
+    /// Its forecast category, empty where unknown.
+    pub category: String,
+    /// Amount of the deal; for deals not yet created the mean amount of one.
+    pub amount: f64,
+    /// Probability of being won within the period; for deals not yet created the expected number of them won.
+    pub probability: f64,
+    /// `amount * probability`.
+    pub contribution: f64,
+}
+
+/// What one method says, and what it is worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodForecast {
+    /// `category_roll_up`, `stage_weighted`, `hazard` or `naive`.
+    pub method: String,
+    /// Revenue of the period by this method.
+    pub value: f64,
+    /// Its share in the blend, 0 to 1; the shares sum to 1 (N-14).
+    pub weight: f64,
+    /// Sum of absolute errors over the sum of actual revenue, at the same elapsed share of past periods; absent without
+    /// a past period with revenue (N-13).
+    pub wape: Option<f64>,
+    /// Sum of (forecast - actual) over the sum of actual revenue there; positive is too high.
+    pub bias: Option<f64>,
+}
+
+/// A value that the revenue stays below with a probability.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantile {
+    /// Probability, 0 to 1.
+    pub probability: f64,
+    /// Revenue.
+    pub value: f64,
+}
+
+/// Forecast of the revenue of a period in one currency. Amounts in its unit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Currency code; empty where deals carry none. Currencies are never mixed.
+    pub currency: String,
+    /// What was known then was used.
+    pub as_of: Timestamp,
+    /// Start of the period.
+    pub start: Timestamp,
+    /// End of the period.
+    pub end: Timestamp,
+    /// Won within the period so far.
+    pub closed: f64,
+    /// Open with a close date in the period and category commit; single, without the later categories.
+    pub commit: f64,
+    /// As [`Self::commit`], category best case.
+    pub best_case: f64,
+    /// As [`Self::commit`], category pipeline or none.
+    pub pipeline: f64,
+    /// As [`Self::commit`], category omitted; in no roll-up.
+    pub omitted: f64,
+    /// Mean by the hazard method: the sum of the rows' contributions.
+    pub expected: f64,
+    /// Blend of the methods by weight.
+    pub blend: f64,
+    /// P10, P25, P50, P75 and P90 of the simulated revenue, rising.
+    pub quantiles: Vec<Quantile>,
+    /// The methods side by side.
+    pub methods: Vec<MethodForecast>,
+    /// Past periods the methods were measured on.
+    pub past_periods: u32,
+    /// Past periods whose revenue was inside the 80 % interval given for them at the same elapsed share (N-15).
+    pub past_covered: u32,
+    /// WAPE that a forecast by the hazard's own distribution would have if it were right: mean absolute deviation from
+    /// the median over the median; absent where the median is 0 (N-13).
+    pub noise_floor: Option<f64>,
+    /// Ended deals the win curves were learnt from; few means wide doubt (N-24).
+    pub ended_deals: u32,
+    /// `closed / quota`, where a quota above 0 was given.
+    pub attainment: Option<f64>,
+    /// Probability that the revenue reaches the quota.
+    pub attainment_probability: Option<f64>,
+    /// The addends ("see the math"): closed, then open by contribution, then not yet created.
+    pub rows: Vec<ForecastRow>,
+}
+
+/// Answers forecasts of a tenant.
+#[async_trait]
+pub trait ForecastService: Send + Sync {
+    /// One forecast a currency, by currency. Cost: one load of the deals' change log and a pass over it for the answer
+    /// and for each past period it is measured on.
+    ///
+    /// # Errors
+    /// `User` for a period that ends before it starts or an overlay that names no open deal or gives numbers out of
+    /// range; else what the lake met.
+    async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure>;
+}

@@ -1,0 +1,347 @@
+//! Forecasts of a tenant: reads its deals' change log, then calls the pure functions.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use revgauge_contract::{
+    Clock, ErrorKind, Timestamp,
+    error::Failure,
+    forecast::{DealOverlay, Forecast, ForecastQuestion, ForecastService, MethodForecast, Quantile},
+    statistics::Knowledge,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BookDeal, METHODS, Outlook, Record, Scope, Simulation, TrackRecord, outlook, outlook::won_in, read_book,
+    track_record,
+};
+use crate::{
+    changelog::{self, ChangeLog, ChangeLogSettings},
+    directory::{Outcome, StageCatalogue},
+    service::Scoring,
+};
+
+/// Probabilities of the quantiles answered.
+const PROBABILITIES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
+
+/// Settings of the forecasts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForecastSettings {
+    /// The change log read.
+    pub change_log: ChangeLogSettings,
+    /// Draws of the simulation, 100 to 100,000.
+    pub draws: usize,
+    /// Draws of the simulation of a past period, 100 to 100,000.
+    pub past_draws: usize,
+    /// Seed of the simulation.
+    pub seed: u64,
+    /// Standard deviation of the shock that the log-odds of all deals share, 0 to 3.
+    pub shock: f64,
+    /// Past periods the methods are measured on, 0 to 40.
+    pub past_periods: u32,
+}
+
+impl Default for ForecastSettings {
+    fn default() -> Self {
+        Self {
+            change_log: ChangeLogSettings::default(),
+            draws: 10_000,
+            past_draws: 1_000,
+            seed: 20_261_120,
+            shock: 0.25,
+            past_periods: 8,
+        }
+    }
+}
+
+impl ForecastSettings {
+    fn simulation(&self, draws: usize) -> Simulation {
+        Simulation {
+            draws: draws.clamp(100, 100_000),
+            seed: self.seed,
+            shock: self.shock,
+        }
+    }
+}
+
+/// The forecast service.
+#[derive(Debug)]
+pub struct Forecasts {
+    scoring: Arc<Scoring>,
+    clock: Arc<dyn Clock>,
+    settings: ForecastSettings,
+}
+
+impl Forecasts {
+    /// Reads what the score service reads.
+    #[must_use]
+    pub fn new(scoring: Arc<Scoring>, clock: Arc<dyn Clock>, settings: ForecastSettings) -> Self {
+        Self {
+            scoring,
+            clock,
+            settings,
+        }
+    }
+}
+
+fn user(text: String) -> Failure {
+    Failure::new(ErrorKind::User, text)
+}
+
+fn check(question: &ForecastQuestion) -> Result<(), Failure> {
+    if question.start >= question.end {
+        return Err(user(format!(
+            "cannot forecast the period from {} to {}: give the earlier instant first",
+            question.start, question.end
+        )));
+    }
+    if question
+        .quota
+        .is_some_and(|quota| !(quota.is_finite() && quota > 0.0))
+    {
+        return Err(user(
+            "cannot forecast attainment of the quota: give a quota above 0".to_owned(),
+        ));
+    }
+    for overlay in &question.what_if {
+        let amount = overlay.amount.is_none_or(|amount| (0.0..=1e13).contains(&amount));
+        let probability = overlay.probability.is_none_or(|p| (0.0..=1.0).contains(&p));
+        if !amount || !probability {
+            return Err(user(format!(
+                "cannot see deal {} otherwise: give an amount from 0 to 1e13 and a probability from 0 to 1",
+                overlay.deal_id
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn by_currency(deals: Vec<BookDeal>) -> BTreeMap<String, Vec<BookDeal>> {
+    let mut currencies: BTreeMap<String, Vec<BookDeal>> = BTreeMap::new();
+    for deal in deals {
+        currencies.entry(deal.currency.clone()).or_default().push(deal);
+    }
+    currencies
+}
+
+/// The forecasts of a question, one a currency, from the change log of all deals; see [`ForecastService::forecast`].
+///
+/// # Errors
+/// `User` for a question out of range.
+pub(super) fn answer(
+    log: &ChangeLog,
+    stages: &StageCatalogue,
+    question: &ForecastQuestion,
+    at: Timestamp,
+    settings: &ForecastSettings,
+) -> Result<Vec<Forecast>, Failure> {
+    check(question)?;
+    let scope = Scope {
+        owner_ids: question
+            .owner_ids
+            .as_ref()
+            .map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>()),
+        pipeline: question.pipeline.clone(),
+    };
+    let period = (question.start, question.end);
+    let currencies = by_currency(read_book(log, stages, at, &scope));
+    let open = |deal: &&BookDeal| deal.outcome == Outcome::Open;
+    let overlays: BTreeMap<&str, &DealOverlay> = question
+        .what_if
+        .iter()
+        .map(|overlay| (overlay.deal_id.as_str(), overlay))
+        .collect();
+    for id in overlays.keys() {
+        if !currencies
+            .values()
+            .flatten()
+            .filter(open)
+            .any(|deal| deal.deal_id == *id)
+        {
+            return Err(user(format!(
+                "cannot see deal {id} otherwise: no open deal of this name is in the forecast"
+            )));
+        }
+    }
+    let past = past_outlooks(log, stages, &scope, period, at, settings);
+    let forecasts = currencies.iter().map(|(currency, deals)| {
+        let records: Vec<Record> = past
+            .iter()
+            .filter_map(|past| {
+                let then = past.outlooks.get(currency)?;
+                Some(Record::new(then, won_in(deals, past.start, past.end)))
+            })
+            .collect();
+        let adjust = |id: &str, amount: f64, probability: f64| {
+            let overlay = overlays.get(id);
+            (
+                overlay.and_then(|overlay| overlay.amount).unwrap_or(amount),
+                overlay
+                    .and_then(|overlay| overlay.probability)
+                    .unwrap_or(probability),
+            )
+        };
+        let outlook = outlook(
+            deals,
+            stages,
+            at,
+            period,
+            settings.simulation(settings.draws),
+            adjust,
+        );
+        shown(
+            currency,
+            question,
+            at,
+            outlook,
+            &track_record(&records),
+            records.len(),
+        )
+    });
+    Ok(forecasts.collect())
+}
+
+struct Past {
+    start: Timestamp,
+    end: Timestamp,
+    outlooks: BTreeMap<String, Outlook>,
+}
+
+/// The outlooks of the periods of the same length before this one, each at the same elapsed time, with what was known
+/// then. A period in progress, or before the first known deal, is none.
+fn past_outlooks(
+    log: &ChangeLog,
+    stages: &StageCatalogue,
+    scope: &Scope,
+    (start, end): (Timestamp, Timestamp),
+    at: Timestamp,
+    settings: &ForecastSettings,
+) -> Vec<Past> {
+    let length = end.0 - start.0;
+    (1..=i64::from(settings.past_periods.min(40)))
+        .map_while(|back| {
+            let then = |instant: Timestamp| instant.plus_micros(-back * length);
+            let (start, end) = (then(start), then(end));
+            if end > at {
+                return Some(None);
+            }
+            let currencies = by_currency(read_book(log, stages, then(at), scope));
+            if currencies.is_empty() {
+                return None;
+            }
+            let simulation = settings.simulation(settings.past_draws);
+            let outlooks = currencies.into_iter().map(|(currency, deals)| {
+                let same = |_: &str, amount: f64, probability: f64| (amount, probability);
+                (
+                    currency,
+                    outlook(&deals, stages, then(at), (start, end), simulation, same),
+                )
+            });
+            Some(Some(Past {
+                start,
+                end,
+                outlooks: outlooks.collect(),
+            }))
+        })
+        .flatten()
+        .collect()
+}
+
+fn shown(
+    currency: &str,
+    question: &ForecastQuestion,
+    at: Timestamp,
+    mut outlook: Outlook,
+    track: &TrackRecord,
+    past_periods: usize,
+) -> Forecast {
+    let median = outlook.quantile(0.5);
+    let deviation = outlook
+        .draws
+        .iter()
+        .map(|draw| (draw - median).abs())
+        .sum::<f64>()
+        / outlook.draws.len().max(1) as f64;
+    // The widening keeps the order of the draws, and revenue never falls below what is won already.
+    for draw in &mut outlook.draws {
+        *draw = (median + track.widening * (*draw - median)).max(outlook.closed);
+    }
+    let reaching = |quota: f64| {
+        let below = outlook.draws.partition_point(|draw| *draw < quota);
+        1.0 - below as f64 / outlook.draws.len().max(1) as f64
+    };
+    let methods = METHODS.iter().enumerate().map(|(place, method)| MethodForecast {
+        method: (*method).to_owned(),
+        value: outlook.values[place],
+        weight: track.weights[place],
+        wape: track.wape[place],
+        bias: track.bias[place],
+    });
+    let [commit, best_case, pipeline, omitted] = outlook.categories;
+    Forecast {
+        currency: currency.to_owned(),
+        as_of: at,
+        start: question.start,
+        end: question.end,
+        closed: outlook.closed,
+        commit,
+        best_case,
+        pipeline,
+        omitted,
+        expected: outlook.values[2],
+        blend: outlook
+            .values
+            .iter()
+            .zip(track.weights)
+            .map(|(value, weight)| value * weight)
+            .sum(),
+        quantiles: PROBABILITIES
+            .map(|probability| Quantile {
+                probability,
+                value: outlook.quantile(probability),
+            })
+            .to_vec(),
+        methods: methods.collect(),
+        past_periods: past_periods as u32,
+        past_covered: track.covered,
+        noise_floor: (median > 0.0).then(|| deviation / median),
+        ended_deals: outlook.ended,
+        attainment: question.quota.map(|quota| outlook.closed / quota),
+        attainment_probability: question.quota.map(reaching),
+        rows: outlook.rows,
+    }
+}
+
+#[async_trait]
+impl ForecastService for Forecasts {
+    async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure> {
+        check(question)?;
+        let now = self.clock.now();
+        let at = question.as_of.unwrap_or(now).min(now);
+        let knowledge = if at >= now {
+            Knowledge::Now
+        } else {
+            Knowledge::At(at)
+        };
+        let source = &*self.scoring.source;
+        let directory = self
+            .scoring
+            .directories()
+            .get(source, tenant_id, knowledge)
+            .await?;
+        let stages = directory.read().stages();
+        let log = changelog::load(
+            source,
+            tenant_id,
+            "deal",
+            knowledge,
+            self.settings.change_log.clone(),
+        )
+        .await?;
+        answer(&log, &stages, question, at, &self.settings)
+    }
+}

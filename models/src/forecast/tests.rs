@@ -1,0 +1,259 @@
+//! Forecasts: sums, bounds, what was known, and intervals that hold where the truth is known.
+
+use proptest::prelude::*;
+use revgauge_contract::{
+    Timestamp,
+    crm::order_key,
+    forecast::{DealOverlay, ForecastQuestion, ForecastRowKind},
+    time::DAY_US,
+};
+
+use super::{
+    Chance, ForecastSettings, NewDeals, Record, Simulation, distribution::quantile, service::answer,
+    simulate, track_record,
+};
+use crate::{
+    changelog::{ChangeLog, ChangeLogBuilder, ChangeOrder},
+    directory::StageCatalogue,
+};
+
+fn day(number: i64) -> Timestamp {
+    Timestamp(1_767_225_600_000_000 + number * DAY_US)
+}
+
+/// Deal, field, value and the day on which it happened and became known.
+type Change = (String, &'static str, String, i64);
+
+fn log_of(changes: &[Change]) -> ChangeLog {
+    let mut builder = ChangeLogBuilder::default();
+    for (deal, field, value, known) in changes {
+        let at = day(*known);
+        let order = ChangeOrder::parse(&order_key(None, at.micros())).expect("a key");
+        builder.push(deal, field, order, Some(value), at).expect("fits");
+    }
+    builder.build()
+}
+
+/// A deal that begins on a day, stands in `Discovery`, moves to `Proposal` and ends as told.
+fn life(number: i64, begins: i64, amount: i64, ends: Option<(i64, bool)>) -> Vec<Change> {
+    let id = format!("deal-{number}");
+    let mut changes = vec![
+        (id.clone(), "stage", "Discovery".to_owned(), begins),
+        (id.clone(), "amount", amount.to_string(), begins),
+        (id.clone(), "created_at", day(begins).to_string(), begins),
+        (id.clone(), "close_date", day(begins + 60).to_string(), begins),
+        (id.clone(), "currency", "EUR".to_owned(), begins),
+        (id.clone(), "stage", "Proposal".to_owned(), begins + 10),
+    ];
+    if let Some((end, won)) = ends {
+        let stage = if won { "Closed Won" } else { "Closed Lost" };
+        changes.push((id.clone(), "stage", stage.to_owned(), end));
+        changes.push((id, "closed_at", day(end).to_string(), end));
+    }
+    changes
+}
+
+/// A deal every three days, 30 days long, every third one won.
+fn steady(days: i64) -> Vec<Change> {
+    (0..days / 3)
+        .flat_map(|n| {
+            let end = n * 3 + 30;
+            life(
+                n,
+                n * 3,
+                1000 + n % 7 * 100,
+                (end <= days).then_some((end, n % 3 == 0)),
+            )
+        })
+        .collect()
+}
+
+fn question(start: i64, end: i64) -> ForecastQuestion {
+    ForecastQuestion {
+        start: day(start),
+        end: day(end),
+        as_of: None,
+        owner_ids: None,
+        pipeline: None,
+        what_if: Vec::new(),
+        quota: Some(10_000.0),
+    }
+}
+
+fn quick() -> ForecastSettings {
+    ForecastSettings {
+        draws: 2_000,
+        past_draws: 500,
+        ..ForecastSettings::default()
+    }
+}
+
+#[test]
+fn a_steady_business_is_forecast_within_a_fifth_and_its_rows_sum() {
+    let changes = steady(720);
+    let log = log_of(&changes);
+    let stages = StageCatalogue::default();
+    let asked = question(540, 630);
+    let then = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
+    let later = answer(&log, &stages, &asked, day(630), &quick()).expect("an answer");
+    let (then, actual) = (&then[0], later[0].closed);
+    assert!(actual > 0.0);
+    assert!(
+        (then.expected - actual).abs() < 0.2 * actual,
+        "{} against {actual}",
+        then.expected
+    );
+    let sum: f64 = then.rows.iter().map(|row| row.contribution).sum();
+    assert!((sum - then.expected).abs() < 1e-6);
+    let low = then.quantiles[0].value;
+    let high = then.quantiles[4].value;
+    assert!(low <= actual && actual <= high, "{low} {actual} {high}");
+    assert!((then.methods.iter().map(|m| m.weight).sum::<f64>() - 1.0).abs() < 1e-9);
+    assert!(then.past_periods >= 4);
+    let weight = |name: &str| {
+        then.methods
+            .iter()
+            .find(|m| m.method == name)
+            .expect("there")
+            .weight
+    };
+    assert!(weight("hazard") > weight("category_roll_up"));
+}
+
+#[test]
+fn what_became_known_later_changes_nothing() {
+    let all = steady(720);
+    let known: Vec<Change> = all.iter().filter(|change| change.3 <= 560).cloned().collect();
+    let stages = StageCatalogue::default();
+    let asked = question(540, 630);
+    let with = answer(&log_of(&all), &stages, &asked, day(560), &quick());
+    let without = answer(&log_of(&known), &stages, &asked, day(560), &quick());
+    assert_eq!(with.expect("an answer"), without.expect("an answer"));
+}
+
+#[test]
+fn what_if_moves_the_number_by_the_deal_alone() {
+    let log = log_of(&steady(720));
+    let stages = StageCatalogue::default();
+    let mut asked = question(540, 630);
+    let base = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
+    let deal = base[0]
+        .rows
+        .iter()
+        .find(|r| r.kind == ForecastRowKind::Open)
+        .expect("open")
+        .clone();
+    asked.what_if.push(DealOverlay {
+        deal_id: deal.deal_id.clone(),
+        amount: None,
+        probability: Some(1.0),
+    });
+    let moved = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
+    let gain = moved[0].expected - base[0].expected;
+    assert!((gain - (deal.amount - deal.contribution)).abs() < 1e-6);
+    asked.what_if[0].deal_id = "deal-none".to_owned();
+    assert!(answer(&log, &stages, &asked, day(560), &quick()).is_err());
+}
+
+#[test]
+fn a_tenant_without_a_past_gets_a_prior_and_no_accuracy() {
+    let log = log_of(&life(1, 0, 5000, None));
+    let stages = StageCatalogue::default();
+    let forecast = answer(&log, &stages, &question(0, 90), day(20), &quick()).expect("an answer");
+    let only = &forecast[0];
+    assert_eq!((only.ended_deals, only.past_periods), (0, 0));
+    assert!(
+        only.methods
+            .iter()
+            .all(|m| m.wape.is_none() && (m.weight - 0.25).abs() < 1e-9)
+    );
+    let open = &only.rows[0];
+    assert!(
+        open.probability > 0.02 && open.probability < 0.3,
+        "{}",
+        open.probability
+    );
+    assert!(answer(&log, &stages, &question(90, 0), day(20), &quick()).is_err());
+}
+
+#[test]
+fn the_common_shock_widens_and_does_not_move() {
+    let deals = vec![
+        Chance {
+            amount: 10.0,
+            probability: 0.2
+        };
+        300
+    ];
+    let new = NewDeals {
+        expected: 20.0,
+        amounts: vec![10.0],
+    };
+    let run = |shock| {
+        simulate(
+            50.0,
+            &deals,
+            &new,
+            Simulation {
+                draws: 4_000,
+                seed: 7,
+                shock,
+            },
+        )
+    };
+    let (calm, shaken) = (run(0.0), run(0.6));
+    let mean = |draws: &[f64]| draws.iter().sum::<f64>() / draws.len() as f64;
+    assert!((mean(&calm) - 850.0).abs() < 6.0, "{}", mean(&calm));
+    assert!((mean(&shaken) - 850.0).abs() < 20.0, "{}", mean(&shaken));
+    let width = |draws: &[f64]| quantile(draws, 0.9) - quantile(draws, 0.1);
+    // Binomial and Poisson variance: 100 * (300 * 0.16 + 20), so the 80 % interval is 2 * 1.2816 * 82.5 wide.
+    assert!((width(&calm) - 211.0).abs() < 25.0, "{}", width(&calm));
+    assert!(width(&shaken) > 2.0 * width(&calm));
+}
+
+#[test]
+fn the_better_method_weighs_more_and_narrow_intervals_are_widened() {
+    let record = |actual: f64| Record {
+        values: [actual * 2.0, actual * 1.3, actual * 1.01, actual * 0.7],
+        interval: [actual * 1.05, actual * 1.1, actual * 1.15],
+        actual,
+    };
+    let track = track_record(&[record(100.0), record(120.0), record(90.0)]);
+    assert!(track.weights[2] > track.weights[1] && track.weights[1] > track.weights[0]);
+    assert_eq!(track.covered, 0);
+    assert!(track.widening > 1.5);
+    assert!((track.wape[2].expect("revenue came") - 0.01).abs() < 1e-9);
+    assert!((track.bias[3].expect("revenue came") + 0.3).abs() < 1e-9);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn nothing_leaves_its_bounds(
+        lives in prop::collection::vec(
+            (0i64..400, -50i64..100_000, prop::option::of((-20i64..200, any::<bool>()))), 0..40),
+        at in 0i64..500, start in 0i64..500, length in 1i64..200,
+    ) {
+        let changes: Vec<Change> = lives
+            .iter()
+            .enumerate()
+            .flat_map(|(n, (begins, amount, ends))| {
+                life(n as i64, *begins, *amount, ends.map(|(after, won)| (begins + after, won)))
+            })
+            .collect();
+        let settings = ForecastSettings { draws: 200, past_draws: 100, past_periods: 2, ..quick() };
+        let asked = question(start, start + length);
+        let forecasts = answer(&log_of(&changes), &StageCatalogue::default(), &asked, day(at), &settings);
+        for forecast in forecasts.expect("an answer") {
+            let sum: f64 = forecast.rows.iter().map(|row| row.contribution).sum();
+            prop_assert!((sum - forecast.expected).abs() <= 1e-9 * sum.max(1.0));
+            prop_assert!(forecast.quantiles.windows(2).all(|w| w[0].value <= w[1].value));
+            prop_assert!(forecast.quantiles[0].value >= forecast.closed);
+            prop_assert!(forecast.blend.is_finite() && forecast.blend >= 0.0);
+            for row in &forecast.rows {
+                prop_assert!(row.amount >= 0.0 && row.probability >= 0.0 && row.contribution.is_finite());
+                prop_assert!(row.kind == ForecastRowKind::NotYetCreated || row.probability <= 1.0);
+            }
+        }
+    }
+}
