@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use arrow::array::RecordBatch;
 use axum::Router;
 use futures::StreamExt;
 use object_store::{ObjectStore, path::Path};
@@ -23,12 +22,16 @@ use revgauge_models::{
     Definitions,
     live::LiveScorer,
     reports::Reports,
+    live::{FeedMemory, LiveScorer},
     service::{Memories, Scoring},
 };
 use revgauge_pipelines::{Runtime, Statistics};
 use revgauge_query_api::{Api, ApiParts, access::KeyStore};
 use tokio::time::Instant;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
     doors::{self, Status, Tables},
@@ -147,11 +150,14 @@ impl Node {
         lake.set_acknowledged(LakeTable::ScoreChanges, feed.journal().watch());
         spawn_feed_pump(&feed, &lake, settings, &readers, &pumps);
 
+        let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
+        let past = Arc::new(doors::PastTiers::new(Arc::clone(&cuts), Arc::clone(&store)));
+        // The feed's memory needs nothing of layer 1: the two are restored side by side.
+        let remembered = AbortOnDropHandle::new(tokio::spawn(feed_memory(Arc::clone(&past))));
         let runtime = open_runtime(settings, &store, &clock, &lake, &journal).await?;
         let seen = lake.cut(LakeTable::Events).await?;
         // From here on a cut waits for what is acknowledged: the pump started below brings it.
         lake.set_acknowledged(LakeTable::Events, journal.watch());
-        let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
         let statistics: Arc<dyn StatisticsSource> = Arc::new(Statistics::new(
             Arc::clone(&runtime),
             Arc::clone(&cuts),
@@ -159,7 +165,8 @@ impl Node {
             &settings.pipelines,
         )?);
         tracing::info!(position = runtime.position().0, "state restored");
-        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, &cuts, &store).await?;
+        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, past)?;
+        live.restore(remembered.await??, feed.last_covers());
         if purpose == Purpose::Serve {
             live.watch(&doors::tenants_with_data(&runtime).await?, runtime.position())
                 .await?;
@@ -315,13 +322,22 @@ async fn open_runtime(
     Ok(runtime)
 }
 
-async fn open_scoring(
+/// What the stored feed says was last written of each score.
+async fn feed_memory(past: Arc<doors::PastTiers>) -> Result<FeedMemory> {
+    let mut memory = FeedMemory::default();
+    let mut entries = past.all().await?;
+    while let Some(batch) = entries.next().await {
+        memory.take(&batch?);
+    }
+    Ok(memory)
+}
+
+fn open_scoring(
     settings: &Settings,
     statistics: &Arc<dyn StatisticsSource>,
     feed: &Arc<FeedJournal>,
     clock: &Arc<dyn Clock>,
-    cuts: &Arc<dyn CutReader>,
-    store: &Arc<dyn ObjectStore>,
+    past: Arc<doors::PastTiers>,
 ) -> Result<(Arc<Scoring>, Arc<LiveScorer>)> {
     let definitions = Arc::new(definitions(settings)?);
     let scoring = Arc::new(Scoring::new(
@@ -337,20 +353,10 @@ async fn open_scoring(
         settings.live.clone(),
         Arc::clone(clock),
     );
-    let past = Arc::new(doors::PastTiers::new(Arc::clone(cuts), Arc::clone(store)));
-    let mut entries = past.all().await?;
     scoring.set_memories(Memories {
         live: Some(Arc::clone(&live) as _),
-        past: Some(Arc::clone(&past) as _),
+        past: Some(past as _),
     });
-    let covers = feed.last_covers();
-    while let Some(batch) = entries.next().await {
-        live.restore(&batch?, covers);
-    }
-    live.restore(
-        &RecordBatch::new_empty(revgauge_contract::score::score_changes()),
-        covers,
-    );
     Ok((scoring, live))
 }
 

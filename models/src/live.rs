@@ -77,6 +77,18 @@ struct State {
     resume_after: Position,
 }
 
+/// What the stored feed says was last written of each score: read on its own, so that a restart can restore the state of
+/// layer 1 at the same time.
+#[derive(Debug, Default)]
+pub struct FeedMemory(Emitted);
+
+impl FeedMemory {
+    /// Takes a batch of the stored feed; call in feed order.
+    pub fn take(&mut self, batch: &RecordBatch) {
+        self.0.restore(batch);
+    }
+}
+
 /// What one turn of the loop wants written.
 #[derive(Debug, Default)]
 struct Turn {
@@ -133,10 +145,10 @@ impl LiveScorer {
         })
     }
 
-    /// Reads a batch of the stored feed back into memory; call in feed order. `covers` is that of the batch: positions
-    /// up to the last one are not scored again, though they still reach the directories.
-    pub fn restore(&self, batch: &RecordBatch, covers: Position) {
-        self.memory.write().restore(batch);
+    /// Takes what the stored feed says was last written as its memory; call before [`Self::watch`]. `covers` is that of
+    /// the feed: positions up to it are not scored again, though they still reach the directories.
+    pub fn restore(&self, memory: FeedMemory, covers: Position) {
+        *self.memory.write() = memory.0;
         let mut state = self.state.lock();
         state.resume_after = state.resume_after.max(covers);
         state.covered = state.resume_after;

@@ -94,6 +94,12 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
+fn memory_of(changes: &[ScoreChange]) -> FeedMemory {
+    let mut memory = FeedMemory::default();
+    memory.take(&feed_batch(changes));
+    memory
+}
+
 fn company() -> Vec<EventDraft> {
     let at = day(0.0);
     vec![
@@ -199,7 +205,7 @@ proptest! {
 
             let again = World::new(Layer1::of(company().into_iter().chain(drafts(before))), Arc::clone(&feed), settings(0.0));
             again.clock.set(end);
-            again.live.restore(&feed_batch(&feed.changes.read()), covers);
+            again.live.restore(memory_of(&feed.changes.read()), covers);
             again.live.watch(&[TENANT.into()], Position(2)).await.expect("loaded");
             let replayed = again.layer.push(Vec::new());
             again.live.changed(Position(2), end, replayed).await.expect("taken");
@@ -324,7 +330,7 @@ fn the_population_is_cut_logged_and_read_back() {
         let again = World::new(Layer1::of(drafts), Arc::default(), settings(1.0));
         again
             .live
-            .restore(&feed_batch(&world.feed.changes.read()), Position(1));
+            .restore(memory_of(&world.feed.changes.read()), Position(1));
         let read = TierMemory::cuts(&*again.live, TENANT, Knowledge::Now)
             .await
             .expect("read");
