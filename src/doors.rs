@@ -21,7 +21,7 @@ use revgauge_contract::{
     cut::{Cut, CutReader, LakeTable},
     error::Failure,
     event::Reception,
-    intake::{DeadLetter, EventIntake},
+    intake::{DeadLetter, DeadLetters, EventIntake},
     score::EntityKind,
     statistics::Knowledge,
 };
@@ -273,6 +273,10 @@ impl StatusSource for Status {
             .take(limit)
             .map(|(_, letter)| letter)
             .collect())
+    }
+
+    async fn keep_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Failure> {
+        self.rooms.dead_letters.keep(letters).await
     }
 
     async fn replay_dead_letters(&self, tenant_id: &str) -> Result<ReplayReport, Failure> {

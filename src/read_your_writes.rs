@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use revgauge_contract::{
     Position, Timestamp,
     error::Failure,
-    score::{Alert, ChangeExplanation, EntityKind, EntityScores, ScoreService},
+    score::{Alert, ChangeExplanation, DuplicateAccounts, EntityKind, EntityScores, ScoreService},
     statistics::Knowledge,
 };
 use revgauge_journal::Journal;
@@ -139,6 +139,15 @@ impl ScoreService for ReadYourWrites {
     ) -> Result<Vec<Alert>, Failure> {
         self.caught.up_for(knowledge).await;
         self.inner.alerts(tenant_id, at, knowledge).await
+    }
+
+    async fn duplicates(
+        &self,
+        tenant_id: &str,
+        knowledge: Knowledge,
+    ) -> Result<Vec<DuplicateAccounts>, Failure> {
+        self.caught.up_for(knowledge).await;
+        self.inner.duplicates(tenant_id, knowledge).await
     }
 
     async fn keys(

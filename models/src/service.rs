@@ -18,7 +18,7 @@ use parking_lot::RwLock;
 use revgauge_contract::{
     Clock, ErrorKind, Timestamp,
     error::Failure,
-    score::{Alert, ChangeExplanation, EntityKind, EntityScores, ScoreService},
+    score::{Alert, ChangeExplanation, DuplicateAccounts, EntityKind, EntityScores, ScoreService},
     statistics::{Knowledge, StatisticsSource},
 };
 use serde::{Deserialize, Serialize};
@@ -267,6 +267,24 @@ impl ScoreService for Scoring {
         };
         alerts.sort_by(|a, b| (rank(a), &a.entity_id, &a.rule).cmp(&(rank(b), &b.entity_id, &b.rule)));
         Ok(alerts)
+    }
+
+    async fn duplicates(
+        &self,
+        tenant_id: &str,
+        knowledge: Knowledge,
+    ) -> Result<Vec<DuplicateAccounts>, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        let found = view.directory.read().duplicates().into_iter();
+        Ok(found
+            .map(|group| DuplicateAccounts {
+                shared: group.reason.as_str().to_owned(),
+                key: group.key,
+                account_ids: group.account_ids.iter().map(ToString::to_string).collect(),
+                confidence: group.confidence,
+                evidence: group.evidence,
+            })
+            .collect())
     }
 
     async fn keys(

@@ -5,8 +5,10 @@
 
 mod alerts;
 mod arguments;
+mod dead_letters;
 mod deal;
 mod doors;
+mod duplicates;
 mod entity;
 mod feed;
 mod guard;

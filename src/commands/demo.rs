@@ -12,7 +12,7 @@ use revgauge_contract::{
 };
 use serde_json::{Value, json};
 
-use super::{Client, Context, scores::quoted, simulate::LiveStream};
+use super::{Client, Context, client::Rows, scores::quoted, simulate::LiveStream};
 use crate::{
     cli::DemoArgs,
     doors::operator_key,
@@ -36,7 +36,7 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs) -> Result<()> {
     context.settings.server.listen.clone_from(&args.listen);
     let server = Server::start(&context.settings).await?;
     let outcome = tokio::select! {
-        outcome = story(&server, &args) => outcome,
+        outcome = story(&server, &args, context.common.json) => outcome,
         stopped = stop_signal() => stopped,
     };
     let closed = server.stop().await;
@@ -53,7 +53,7 @@ fn tempfile_folder() -> Result<std::path::PathBuf> {
     Ok(folder)
 }
 
-async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
+async fn story(server: &Server, args: &DemoArgs, json: bool) -> Result<()> {
     let operator = Client::network(
         server.url(),
         operator_key(server.node().operator_secret(), TENANT),
@@ -67,7 +67,9 @@ async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
         .unwrap_or_default()
         .to_owned();
     let client = Client::network(server.url(), secret.clone())?;
-    say!("Revgauge demo: server on {}  key {secret}", server.url());
+    if !json {
+        say!("Revgauge demo: server on {}  key {secret}", server.url());
+    }
 
     let config = GeneratorConfig {
         accounts: args.accounts,
@@ -85,16 +87,36 @@ async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
         send_live(&client, &mut live).await?;
         tokio::time::sleep(LiveStream::TICK).await;
     }
-    say!(
-        "\n{} events sent through HTTP: {} of the past in {seconds:.1} s, {} live",
-        output::count(sent + live.sent),
-        output::count(sent),
-        output::count(live.sent),
-    );
+    if !json {
+        say!(
+            "\n{} events sent through HTTP: {} of the past in {seconds:.1} s, {} live",
+            output::count(sent + live.sent),
+            output::count(sent),
+            output::count(live.sent),
+        );
+    }
+    let live_sent = live.sent;
     settle(server).await?;
-    tell(&client).await?;
+    let mut story = Story {
+        json,
+        sections: Vec::new(),
+    };
+    tell(&client, &mut story).await?;
+    if json {
+        say!(
+            "{:#}",
+            json!({
+                "server": server.url(), "key": secret,
+                "sent": {"past": sent, "past_seconds": seconds, "live": live_sent},
+                "story": story.sections,
+            })
+        );
+    }
     if args.once {
         return Ok(());
+    }
+    if json {
+        return flow(&client, &mut live).await;
     }
     say!(
         "\nLive events flow at {} a second; Ctrl-C ends the demo. Try in another terminal:",
@@ -104,10 +126,33 @@ async fn story(server: &Server, args: &DemoArgs) -> Result<()> {
         "  revgauge --server {} --key {secret} query \"SELECT * FROM scores LIMIT 5\"",
         server.url()
     );
+    flow(&client, &mut live).await
+}
+
+/// Live events until the demo is stopped.
+async fn flow(client: &Client, live: &mut LiveStream) -> Result<()> {
     let mut tick = tokio::time::interval(LiveStream::TICK);
     loop {
         tick.tick().await;
-        send_live(&client, &mut live).await?;
+        send_live(client, live).await?;
+    }
+}
+
+/// What is told: printed as it comes for people, gathered for programs.
+struct Story {
+    json: bool,
+    sections: Vec<Value>,
+}
+
+impl Story {
+    /// One answer with the SQL that gives it.
+    fn section(&mut self, title: &str, sql: &str, rows: &Rows) {
+        if self.json {
+            self.sections
+                .push(json!({"title": title, "sql": sql, "columns": rows.columns, "rows": rows.rows}));
+        } else {
+            say!("\n{title}\n{}\n  SQL: {sql}", rows.table());
+        }
     }
 }
 
@@ -218,31 +263,31 @@ const STORY: &[(&str, &str)] = &[
     ),
 ];
 
-async fn tell(client: &Client) -> Result<()> {
+async fn tell(client: &Client, story: &mut Story) -> Result<()> {
     for (title, sql) in STORY {
         let rows = client.sql(sql).await?;
-        say!("\n{title}\n{}\n  SQL: {sql}", rows.table());
+        story.section(title, sql, &rows);
         if rows.rows.is_empty() {
             bail!("the demo has no rows for '{title}'");
         }
     }
-    tell_advice(client).await?;
-    tell_change(client).await
+    tell_advice(client, story).await?;
+    tell_change(client, story).await
 }
 
-async fn tell_advice(client: &Client) -> Result<()> {
+async fn tell_advice(client: &Client, story: &mut Story) -> Result<()> {
     let sql = "SELECT a.entity_id AS deal, a.rule, a.severity, a.message, a.advice FROM alerts a \
                JOIN (SELECT entity_id, value FROM scores WHERE entity_kind = 'deal' AND score = 'health' \
                AND value IS NOT NULL ORDER BY value, entity_id LIMIT 5) d ON a.entity_id = d.entity_id \
                WHERE a.entity_kind = 'deal' ORDER BY d.value, deal, \
                CASE a.severity WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, rule";
     let rows = client.sql(sql).await?;
-    say!("\nWhat to do about them\n{}\n  SQL: {sql}", rows.table());
+    story.section("What to do about them", sql, &rows);
     Ok(())
 }
 
 /// The contact that moved most since a week ago, and why.
-async fn tell_change(client: &Client) -> Result<()> {
+async fn tell_change(client: &Client, story: &mut Story) -> Result<()> {
     let now = SystemClock.now();
     let (from, to) = (now.plus_micros(-7 * DAY_US).to_string(), now.to_string());
     let sql = format!(
@@ -262,10 +307,7 @@ async fn tell_change(client: &Client) -> Result<()> {
     else {
         bail!("no contact has an engagement score both now and a week ago");
     };
-    say!(
-        "\nThe contact whose engagement moved most in a week\n{}\n  SQL: {sql}",
-        rows.table()
-    );
+    story.section("The contact whose engagement moved most in a week", &sql, &rows);
     let why = format!(
         "SELECT factor, points, reason FROM score_change('contact', {}, {}, {}) WHERE score = 'engagement' \
          ORDER BY abs(points) DESC, factor",
@@ -273,6 +315,6 @@ async fn tell_change(client: &Client) -> Result<()> {
         quoted(&from),
         quoted(&to)
     );
-    say!("\nWhy\n{}\n  SQL: {why}", client.sql(&why).await?.table());
+    story.section("Why", &why, &client.sql(&why).await?);
     Ok(())
 }

@@ -28,6 +28,10 @@ use crate::{
 const FIRST_PROBLEMS: usize = 10;
 /// Events sent to a running server in one request.
 const REQUEST_EVENTS: usize = 2_000;
+/// Bytes of refused rows sent to a running server in one request; its door takes 1 MiB unless set otherwise.
+const REFUSED_REQUEST_BYTES: usize = 512 << 10;
+/// Bytes kept of one refused row that is sent to a running server; JSON may write a byte as six.
+const REFUSED_ROW_BYTES: usize = 128 << 10;
 
 pub(crate) async fn run(context: Context, args: ImportArgs) -> Result<()> {
     let plan = plan(&args.mapping)?;
@@ -140,7 +144,8 @@ impl EventSink for ServerSink<'_> {
         while first < events.num_rows() {
             let rows = REQUEST_EVENTS.min(events.num_rows() - first);
             let body = Bytes::from(ndjson_of(&events.slice(first, rows)));
-            self.post(body)
+            let path = "/v1/events?verbose=false&history=true";
+            self.post(path, "application/x-ndjson", body)
                 .await
                 .map_err(|error| Failure::new(ErrorKind::External, format!("{error:#}")))?;
             first += rows;
@@ -149,20 +154,60 @@ impl EventSink for ServerSink<'_> {
     }
 
     async fn refuse(&mut self, letters: Vec<DeadLetter>) -> Result<(), Failure> {
-        // The server judges rows for itself only as events; rows that never became one are told to the caller.
-        tracing::warn!(rows = letters.len(), "rows were refused and not sent");
+        let external = |error: anyhow::Error| Failure::new(ErrorKind::External, format!("{error:#}"));
+        for rows in requests_of(letters) {
+            let body = serde_json::to_vec(&json!({"items": rows})).map_err(|error| external(error.into()))?;
+            self.post("/v1/dead-letters", "application/json", Bytes::from(body))
+                .await
+                .map_err(external)?;
+        }
         Ok(())
     }
 }
 
+/// Refused rows as the server's dead-letter door takes them, cut into requests it has room for.
+///
+/// A row longer than a request is sent alone, its bytes cut at the limit, and its message says so.
+fn requests_of(letters: Vec<DeadLetter>) -> Vec<Vec<Value>> {
+    let (mut requests, mut bytes) = (Vec::<Vec<Value>>::new(), usize::MAX);
+    for mut letter in letters {
+        if letter.body.len() > REFUSED_ROW_BYTES {
+            let whole = letter.body.len();
+            let mut end = REFUSED_ROW_BYTES;
+            while !letter.body.is_char_boundary(end) {
+                end -= 1;
+            }
+            // Base64 stays readable when it is cut at a whole group of four.
+            letter
+                .body
+                .truncate(if letter.body_is_base64 { end / 4 * 4 } else { end });
+            letter.refusal.message = format!(
+                "{} (the first {} of {whole} bytes are kept)",
+                letter.refusal.message,
+                letter.body.len()
+            );
+        }
+        let row = json!({
+            "source": letter.source, "refusal": letter.refusal,
+            "body": letter.body, "body_is_base64": letter.body_is_base64,
+        });
+        let size = row.to_string().len() + 1;
+        if bytes.saturating_add(size) > REFUSED_REQUEST_BYTES {
+            requests.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(last) = requests.last_mut() {
+            last.push(row);
+        }
+    }
+    requests
+}
+
 impl ServerSink<'_> {
-    async fn post(&self, body: Bytes) -> Result<()> {
-        let path = "/v1/events?verbose=false&history=true";
+    async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<()> {
         for attempt in 1..=8_u32 {
-            let answer = self
-                .client
-                .send("POST", path, "application/x-ndjson", body.clone())
-                .await?;
+            let answer = self.client.send("POST", path, content_type, body.clone()).await?;
             match answer.status {
                 200 | 207 => return Ok(()),
                 429 | 503 => tokio::time::sleep(std::time::Duration::from_millis(100 << attempt)).await,
@@ -201,6 +246,9 @@ fn tell(report: &ImportReport, all: bool) {
     if report.refused_rows() > shown {
         say!("... and {} more", output::count(report.refused_rows() - shown));
     }
+    if !all && report.refused_rows() > 0 {
+        say!("refused rows are kept with their bytes: revgauge dead-letters list");
+    }
     if !all {
         say!("an event that was there already (the same event_id) is kept once");
     }
@@ -209,5 +257,38 @@ fn tell(report: &ImportReport, all: bool) {
             "not read, no table of the mapping names them: {}",
             report.unused_files.join(", ")
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use revgauge_contract::{Refusal, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn refused_rows_fit_their_requests_and_none_is_lost() {
+        let letter = |body: String| DeadLetter {
+            tenant_id: "t".to_owned(),
+            refused_at: Timestamp(0),
+            source: "import:a.csv:1".to_owned(),
+            refusal: Refusal::whole("bad_row", "no"),
+            body,
+            body_is_base64: false,
+        };
+        let mut letters: Vec<DeadLetter> = (0..9_000).map(|row| letter(format!("row {row}"))).collect();
+        letters.push(letter("\u{1}ü".repeat(200_000)));
+        let requests = requests_of(letters);
+        assert!(requests.len() > 2);
+        assert_eq!(requests.iter().map(Vec::len).sum::<usize>(), 9_001);
+        for rows in &requests {
+            assert!(json!({"items": rows}).to_string().len() < 1 << 20);
+        }
+        let last = requests
+            .last()
+            .and_then(|rows| rows.last())
+            .expect("the long row");
+        assert!(last.to_string().contains("of 600000 bytes are kept"));
+        assert!(requests_of(Vec::new()).is_empty());
     }
 }

@@ -141,6 +141,65 @@ fn commands_open_the_store_themselves_when_no_server_runs() {
     );
 }
 
+/// A mapping of one file of deals.
+const MAPPING: &str = r#"
+description = "deals of a test"
+source = "test"
+[[table]]
+file = "deals"
+emit = "deal.upserted"
+event.deal_id = { from = "id", required = true }
+event.event_time = { from = "at", required = true }
+payload.amount = { from = "amount", type = "number" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_a_mapping_refuses_are_kept_by_the_running_server_with_file_line_and_reason() {
+    let folder = tempfile::tempdir().expect("folder");
+    let process = Process::start(folder.path(), &[]);
+    let mapping = folder.path().join("deals.toml");
+    std::fs::write(&mapping, MAPPING).expect("written");
+    let deals = folder.path().join("deals.csv");
+    std::fs::write(&deals, "id,amount,at\nd1,100,2026-11-01\nd2,much,2026-11-02\n").expect("written");
+    let path = |path: &std::path::Path| path.to_str().expect("path").to_owned();
+    let imported = run(
+        folder.path(),
+        &["import", "--mapping", &path(&mapping), &path(&deals)],
+    );
+    assert!(imported.status.success(), "{imported:?}");
+    assert_eq!(process.number("SELECT count(*) FROM deals").await, 1);
+    let (_, letters) = process.get("/v1/dead-letters").await;
+    let letter = &letters["items"][0];
+    assert!(
+        letter["source"]
+            .as_str()
+            .expect("source")
+            .ends_with("deals.csv:3")
+            && letter["body"].as_str().expect("body").contains("d2,much")
+            && letter["refusal"]["field"] == "amount",
+        "{letters} after {}",
+        String::from_utf8_lossy(&imported.stdout)
+    );
+    process.stop();
+}
+
+#[test]
+fn the_demo_tells_its_story_as_json() {
+    let folder = tempfile::tempdir().expect("folder");
+    let told = run(
+        folder.path(),
+        &["--json", "demo", "--once", "--accounts", "20", "--days", "60"],
+    );
+    assert!(told.status.success(), "{told:?}");
+    let story: Value = serde_json::from_slice(&told.stdout).expect("one JSON document");
+    let sections = story["story"].as_array().expect("sections");
+    assert_eq!(sections.len(), 9, "{story:#}");
+    for section in sections {
+        let rows = section["rows"].as_array().expect("rows");
+        assert!(section["sql"].is_string() && !rows.is_empty(), "{section:#}");
+    }
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for arguments in [

@@ -129,6 +129,21 @@ pub struct Alert {
     pub since: Option<Timestamp>,
 }
 
+/// Accounts that look like one company but are not merged in the CRM (SO-68).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DuplicateAccounts {
+    /// What they share: `domain` or `name`.
+    pub shared: String,
+    /// The shared registered domain, or the shared name without case, punctuation and legal form.
+    pub key: String,
+    /// Canonical account ids, at least two, sorted.
+    pub account_ids: Vec<String>,
+    /// How much the evidence says that they are one company, 0 to 1: a rank, not a calibrated probability.
+    pub confidence: f64,
+    /// What speaks for it and against it, for people.
+    pub evidence: Vec<String>,
+}
+
 /// Why an entry was written to the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -297,6 +312,16 @@ pub trait ScoreService: Send + Sync {
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<Alert>, Failure>;
+
+    /// Companies that are several accounts (SO-68), the surest first. Costs one pass over all accounts.
+    ///
+    /// # Errors
+    /// What the statistics met.
+    async fn duplicates(
+        &self,
+        tenant_id: &str,
+        knowledge: Knowledge,
+    ) -> Result<Vec<DuplicateAccounts>, Failure>;
 
     /// Every layer-1 key that is this entity (ids, addresses, domains, merged ids), for timelines.
     ///

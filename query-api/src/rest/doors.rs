@@ -203,6 +203,17 @@ const OTHERS: &[Door] = &[
         "Stakeholders",
     ),
     get(
+        "/v1/accounts/duplicates",
+        Access::Readers,
+        "Accounts that look like one company but are not merged, the surest first",
+        &[
+            parameter("shared", "string", "only those that share this: domain or name"),
+            LIMIT,
+            AS_OF,
+        ],
+        "Duplicates",
+    ),
+    get(
         "/v1/scores",
         Access::Any,
         "Priority queue: entities of a kind by one score",
@@ -345,6 +356,17 @@ const OTHERS: &[Door] = &[
         &[LIMIT],
         "DeadLetters",
     ),
+    Door {
+        method: "POST",
+        takes: Some("RefusedRows"),
+        ..get(
+            "/v1/dead-letters",
+            Access::Admin,
+            "Keep rows that an import refused before they became events",
+            &[],
+            "KeptRows",
+        )
+    },
     Door {
         method: "POST",
         ..get(

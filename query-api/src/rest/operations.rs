@@ -108,6 +108,12 @@ pub trait StatusSource: Send + Sync {
     /// When they cannot be read.
     async fn dead_letters(&self, tenant_id: &str, limit: usize) -> Result<Vec<DeadLetter>, Failure>;
 
+    /// Keeps rows that an import refused, durably.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    async fn keep_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Failure>;
+
     /// Judges a tenant's refused events again; those that pass are taken and leave the dead letters.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 use super::{
     alerts, arguments::Arguments, deal, doors, entity, feed, guard::guard, keys, lists, openapi, operations,
     reports,
+    alerts, arguments::Arguments, dead_letters, deal, doors, duplicates, entity, feed, guard::guard, keys,
+    lists, openapi, operations,
 };
 use crate::{api::Api, problem::Problem, sql::post_sql};
 
@@ -31,6 +33,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     }
     routes
         .route("/v1/deals/{id}/stakeholders", get(deal::stakeholders))
+        .route("/v1/accounts/duplicates", get(duplicates::duplicates))
         .route("/v1/scores", get(lists::queue))
         .route("/v1/alerts", get(alerts::alerts))
         .route("/v1/score-feed", get(feed::long_poll))
@@ -43,7 +46,10 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/pipelines", get(operations::pipelines))
         .route("/v1/pipelines/{name}", get(operations::pipeline))
         .route("/v1/pipelines/verify", post(operations::verify))
-        .route("/v1/dead-letters", get(operations::dead_letters))
+        .route(
+            "/v1/dead-letters",
+            get(operations::dead_letters).post(dead_letters::keep),
+        )
         .route("/v1/dead-letters/replay", post(operations::replay))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{key_id}", delete(keys::revoke))

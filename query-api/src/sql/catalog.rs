@@ -46,7 +46,7 @@ pub struct CatalogTable {
 #[async_trait]
 pub trait CatalogSource: Send + Sync {
     /// The tables of a tenant: `events`, `score_changes`, `crm_history`, the live statistics, ... `scores`,
-    /// `contacts`, `accounts`, `deals` and `alerts` are added by this room and may not be offered here.
+    /// `contacts`, `accounts`, `deals`, `alerts` and `duplicate_companies` are added by this room and may not be offered here.
     ///
     /// # Errors
     /// When no consistent cut can be had.

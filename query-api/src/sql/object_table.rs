@@ -262,6 +262,45 @@ pub(super) const ALERTS: &[Column] = &[
     ),
 ];
 
+/// Columns of `duplicate_companies`.
+pub(super) const DUPLICATES: &[Column] = &[
+    column(
+        "shared",
+        Reading::Text,
+        &["shared"],
+        "what the accounts share: domain or name",
+        "",
+    ),
+    column(
+        "key",
+        Reading::Text,
+        &["key"],
+        "the shared registered domain, or the name without case, punctuation and legal form",
+        "",
+    ),
+    column(
+        "account_ids",
+        Reading::Text,
+        &["account_ids"],
+        "canonical ids of the accounts, sorted",
+        "JSON",
+    ),
+    column(
+        "confidence",
+        Reading::Number,
+        &["confidence"],
+        "how much says that they are one company: a rank, not a calibrated probability",
+        "0-1",
+    ),
+    column(
+        "evidence",
+        Reading::Text,
+        &["evidence"],
+        "what speaks for it and against it",
+        "JSON",
+    ),
+];
+
 /// Columns of `pipeline_as_of`: the deal and what was thought of it.
 pub(super) const HEALTH: &[Column] = &[
     column(

@@ -32,7 +32,9 @@ use super::{
     catalog::{CatalogColumn, CatalogTable},
     change_function::{CHANGES, ScoreChangeFunction},
     error::SqlError,
-    object_table::{ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, ObjectTable, Records, documented, schema_of},
+    object_table::{
+        ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, DUPLICATES, ObjectTable, Records, documented, schema_of,
+    },
     score_table::ScoreTable,
     stop::{StopSign, StoppableJoins},
     waterfall_function::{PARTS, WaterfallFunction},
@@ -209,7 +211,7 @@ fn own_runtime(shared: &RuntimeEnv, settings: &SqlSettings) -> Result<Arc<Runtim
     builder.build_arc()
 }
 
-/// `scores`, `contacts`, `accounts`, `deals` and `alerts`, as of now.
+/// `scores`, `contacts`, `accounts`, `deals`, `alerts` and `duplicate_companies`, as of now.
 fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTable> {
     let scores = ScoreTable {
         scores: Arc::clone(&api.scores),
@@ -245,13 +247,7 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
     let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
     let fetch = move || -> Records {
         let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
-        Box::pin(async move {
-            let alerts = scores.alerts(&tenant, now, Knowledge::Now).await?;
-            alerts
-                .iter()
-                .map(|alert| serde_json::to_value(alert).map_err(|error| unprintable(&error)))
-                .collect::<Result<Vec<Value>, Failure>>()
-        })
+        Box::pin(async move { records(&scores.alerts(&tenant, now, Knowledge::Now).await?) })
     };
     tables.push(object_table(
         "alerts",
@@ -260,14 +256,31 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
         ALERTS,
         Arc::new(fetch),
     ));
+    let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
+    let fetch = move || -> Records {
+        let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
+        Box::pin(async move { records(&scores.duplicates(&tenant, Knowledge::Now).await?) })
+    };
+    tables.push(object_table(
+        "duplicate_companies",
+        "one row per group of accounts that look like one company but are not merged",
+        tenant_id,
+        DUPLICATES,
+        Arc::new(fetch),
+    ));
     tables
 }
 
-fn unprintable(error: &serde_json::Error) -> Failure {
-    Failure::new(
-        revgauge_contract::ErrorKind::Internal,
-        format!("cannot print an alert: {error}"),
-    )
+fn records<T: serde::Serialize>(rows: &[T]) -> Result<Vec<Value>, Failure> {
+    let unprintable = |error: serde_json::Error| {
+        Failure::new(
+            revgauge_contract::ErrorKind::Internal,
+            format!("cannot print a row: {error}"),
+        )
+    };
+    rows.iter()
+        .map(|row| serde_json::to_value(row).map_err(unprintable))
+        .collect()
 }
 
 fn object_table(

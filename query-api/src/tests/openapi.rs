@@ -117,6 +117,7 @@ async fn real_answers_fit_the_document() {
             let body = match path.as_str() {
                 "/v1/sql" => r#"{"sql":"select * from events"}"#,
                 "/v1/keys" => r#"{"role":"service","name":"x"}"#,
+                "/v1/dead-letters" => r#"{"items":[]}"#,
                 _ => "",
             };
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("method");

@@ -121,6 +121,66 @@ async fn bad_requests_are_answered_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn rows_refused_elsewhere_are_kept_for_the_caller_whoever_they_say_they_are_of() {
+    let world = World::new().await;
+    let row = r#"{"source":"import:deals.csv:17","refusal":{"code":"bad_number","field":"amount","message":"no"},"body":"7;x","body_is_base64":false}"#;
+    let body = format!(r#"{{"items":[{row}]}}"#);
+    let reply = world
+        .call("admin", Method::POST, "/v1/dead-letters", &[], &body)
+        .await;
+    assert_eq!((reply.status, &reply.json()["kept"]), (StatusCode::OK, &1.into()));
+    let kept = world.kept.lock().clone();
+    assert_eq!(
+        (&*kept[0].tenant_id, &*kept[0].source, &*kept[0].body),
+        ("acme", "import:deals.csv:17", "7;x")
+    );
+    for (key, body, wanted) in [
+        ("service", body.clone(), StatusCode::FORBIDDEN),
+        (
+            "admin",
+            body.replace("import:deals.csv:17", ""),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "admin",
+            body.replace(r#""source""#, r#""tenant_id":"umbrella","source""#),
+            StatusCode::BAD_REQUEST,
+        ),
+    ] {
+        let reply = world
+            .call(key, Method::POST, "/v1/dead-letters", &[], &body)
+            .await;
+        assert_eq!(reply.status, wanted, "{}", reply.text());
+    }
+    assert_eq!(world.kept.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn duplicate_companies_come_with_evidence_by_rest_and_by_sql() {
+    let world = World::new().await;
+    let by_rest = world.get("revops", "/v1/accounts/duplicates").await.json();
+    assert_eq!(by_rest["total"], 2, "{by_rest}");
+    let names = world
+        .get("revops", "/v1/accounts/duplicates?shared=name")
+        .await
+        .json();
+    assert_eq!(
+        (&names["total"], &names["items"][0]["confidence"]),
+        (&1.into(), &0.7.into())
+    );
+    let by_sql = world
+        .sql(
+            "revops",
+            "select account_ids, confidence, evidence from duplicate_companies where shared = 'domain'",
+        )
+        .await
+        .json();
+    assert_eq!(by_sql["rows"][0]["account_ids"], r#"["a1","a2"]"#, "{by_sql}");
+    let refused = world.get("service", "/v1/accounts/duplicates").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn pages_cover_a_list_once() {
     let world = World::new().await;
     let mut seen = Vec::new();

@@ -39,8 +39,8 @@ use revgauge_contract::{
     reports::{Bucket, ReportService, WaterfallPart, WaterfallQuestion},
     schema::batch_of,
     score::{
-        Alert, Cause, ChangeExplanation, Contribution, EntityKind, EntityScores, Score, ScoreChange,
-        ScoreService, score_changes, scores_table,
+        Alert, Cause, ChangeExplanation, Contribution, DuplicateAccounts, EntityKind, EntityScores, Score,
+        ScoreChange, ScoreService, score_changes, scores_table,
     },
     statistics::Knowledge,
     time::{DAY_US, ManualClock},
@@ -76,6 +76,8 @@ pub(super) struct World {
     pub(super) router: Router,
     pub(super) feed: Arc<MemoryFeed>,
     pub(super) keys: BTreeMap<&'static str, String>,
+    /// Letters the doors were told to keep.
+    pub(super) kept: Arc<Mutex<Vec<DeadLetter>>>,
 }
 
 pub(super) struct Reply {
@@ -134,6 +136,7 @@ impl World {
             keys.insert(name, key.secret);
         }
         let feed = Arc::new(MemoryFeed::default());
+        let kept = Arc::new(Mutex::new(Vec::new()));
         let api = Api::new(ApiParts {
             scores: Arc::new(Scores),
             reports: Arc::new(Moves),
@@ -141,7 +144,9 @@ impl World {
             catalog: Arc::new(Catalog::new()),
             feed: Arc::<MemoryFeed>::clone(&feed),
             keys: key_store,
-            status: Arc::new(Status),
+            status: Arc::new(Status {
+                kept: Arc::clone(&kept),
+            }),
             clock,
             settings,
             query_runtime: query_runtime().handle().clone(),
@@ -153,6 +158,7 @@ impl World {
             api,
             feed,
             keys,
+            kept,
         }
     }
 
@@ -440,6 +446,17 @@ impl ScoreService for Scores {
         Ok(objects_of(tenant_id, kind).into_iter().filter(wanted).collect())
     }
 
+    async fn duplicates(&self, tenant_id: &str, _: Knowledge) -> Result<Vec<DuplicateAccounts>, Failure> {
+        let group = |shared: &str, confidence| DuplicateAccounts {
+            shared: shared.to_owned(),
+            key: marked(tenant_id, "acme"),
+            account_ids: vec!["a1".to_owned(), "a2".to_owned()],
+            confidence,
+            evidence: vec![marked(tenant_id, "2 accounts share it")],
+        };
+        Ok(vec![group("domain", 0.9), group("name", 0.7)])
+    }
+
     async fn alerts(&self, tenant_id: &str, _: Timestamp, _: Knowledge) -> Result<Vec<Alert>, Failure> {
         let alert = |severity: &str, rule: &str| Alert {
             entity_kind: EntityKind::Deal,
@@ -666,7 +683,10 @@ impl FeedReader for MemoryFeed {
     }
 }
 
-struct Status;
+/// Keeps what it is told to keep.
+struct Status {
+    kept: Arc<Mutex<Vec<DeadLetter>>>,
+}
 
 #[async_trait]
 impl StatusSource for Status {
@@ -714,6 +734,11 @@ impl StatusSource for Status {
             body_is_base64: false,
         };
         Ok(TENANTS.map(letter).to_vec())
+    }
+
+    async fn keep_dead_letters(&self, letters: Vec<DeadLetter>) -> Result<(), Failure> {
+        self.kept.lock().extend(letters);
+        Ok(())
     }
 
     async fn replay_dead_letters(&self, _: &str) -> Result<ReplayReport, Failure> {
