@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod doors;
+mod otlp;
 mod output;
 mod postgres;
 mod read_your_writes;

@@ -35,6 +35,7 @@ use tokio_util::{
 
 use crate::{
     doors::{self, Status, Tables},
+    otlp,
     read_your_writes::{Caught, ReadYourWrites},
     run_file::{self, FolderLock, RunningServer},
     settings::Settings,
@@ -518,4 +519,9 @@ fn open_doors(
     })?;
     let router = revgauge_connectors::http::router(door).merge(revgauge_query_api::router(Arc::clone(&api)));
     Ok((router, api))
+    let doors = revgauge_connectors::http::router(door).merge(revgauge_query_api::router(api));
+    if settings.telemetry.otlp.endpoint.is_empty() {
+        return Ok(doors);
+    }
+    Ok(doors.layer(axum::middleware::from_fn(otlp::traced)))
 }

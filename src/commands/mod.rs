@@ -37,12 +37,20 @@ pub(crate) struct Context {
 pub(crate) async fn run(cli: Cli) -> Result<()> {
     let settings = settings::load(cli.common.config.as_deref(), cli.common.store.as_deref())?;
     let quiet = !matches!(cli.command, Command::Serve(_));
-    telemetry::install(&settings.telemetry, if quiet { Some("warn") } else { None })?;
+    let traces = telemetry::install(&settings.telemetry, if quiet { Some("warn") } else { None })?;
     let context = Context {
         common: cli.common,
         settings,
     };
-    match cli.command {
+    let outcome = act(cli.command, context).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    outcome
+}
+
+async fn act(command: Command, context: Context) -> Result<()> {
+    match command {
         Command::Serve(args) => crate::serve::run(context, args).await,
         Command::Demo(args) => demo::run(context, args).await,
         Command::Import(args) => import::run(context, args).await,

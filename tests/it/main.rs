@@ -2,6 +2,7 @@
 
 mod crash;
 mod doors;
+mod otlp;
 mod process;
 mod real_input;
 mod shuffled;
