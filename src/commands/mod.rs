@@ -42,7 +42,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         common: cli.common,
         settings,
     };
-    let outcome = act(cli.command, context).await;
+    let outcome = Box::pin(act(cli.command, context)).await;
     if let Some(traces) = traces {
         traces.finish().await;
     }
