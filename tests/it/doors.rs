@@ -175,7 +175,10 @@ async fn rows_a_mapping_refuses_are_kept_by_the_running_server_with_file_line_an
             .as_str()
             .expect("source")
             .ends_with("deals.csv:3")
-            && letter["body"].as_str().expect("body").contains("d2,much")
+            && letter["body"]
+                .as_str()
+                .expect("body")
+                .contains(r#""amount":"much""#)
             && letter["refusal"]["field"] == "amount",
         "{letters} after {}",
         String::from_utf8_lossy(&imported.stdout)
