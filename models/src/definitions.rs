@@ -16,6 +16,7 @@ pub mod fit;
 pub mod intent;
 pub mod priority;
 mod read;
+pub mod text_signals;
 
 use std::{fs, ops::Deref, path::Path};
 
@@ -32,6 +33,7 @@ pub use self::{
     fit::Fit,
     intent::Intent,
     priority::Priority,
+    text_signals::TextSignals,
 };
 pub(crate) use self::{
     check::Check,
@@ -178,6 +180,8 @@ definitions! {
     actions: Actions,
     /// Health of a deal, 1-100.
     deal_health: DealHealth,
+    /// Signals in transcripts, mails and notes.
+    text_signals: TextSignals,
 }
 
 impl Definitions {

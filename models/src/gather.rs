@@ -22,9 +22,10 @@ pub use directories::{Directories, DirectorySettings};
 use crate::{
     contact::ContactScores,
     deal::{DealContact, DealFacts, DealHistory, FieldValue, StageMedians},
-    definitions::DealHealth,
+    definitions::Definitions,
     directory::{Directory, Outcome},
     facts::{AccountFacts, ActivityRow, ContactFacts, RhythmRow},
+    text::TextFindings,
 };
 use rows::{ActivityColumns, Grouped};
 
@@ -92,6 +93,7 @@ impl Gatherer<'_> {
         let grouped = self.group(EntityKind::Deal, which);
         let activity = self.activity("deal_activity", "deal_id", &grouped, which).await?;
         let history = rows::histories(&self.rows("deal_history", &grouped, which).await?, &grouped);
+        let texts = rows::deal_texts(&self.rows("deal_texts", &grouped, which).await?, &grouped);
         let people = rows::deal_people(&self.rows("deal_contacts", &grouped, which).await?, &grouped);
         let directory = self.directory.read();
         Ok(grouped
@@ -100,7 +102,11 @@ impl Gatherer<'_> {
             .zip(activity)
             .zip(history)
             .zip(people)
-            .map(|(((id, activity), history), people)| deal_facts(&directory, id, activity, history, people))
+            .zip(texts)
+            .map(|((((id, activity), history), people), texts)| DealFacts {
+                texts,
+                ..deal_facts(&directory, id, activity, history, people)
+            })
             .collect())
     }
 
@@ -247,16 +253,20 @@ fn deal_facts(
             })
             .collect(),
         stage_median: None,
+        texts: Vec::new(),
+        findings: TextFindings::default(),
     }
 }
 
 /// Completes deals with what is known of their people and with the tenant's stage medians.
 pub(crate) fn complete_deal(
     deal: &mut DealFacts,
-    rules: &DealHealth,
+    definitions: &Definitions,
     people: &HashMap<String, (ContactFacts, ContactScores)>,
     medians: Option<&StageMedians>,
 ) {
+    let rules = &definitions.deal_health;
+    deal.analyse(&definitions.text_signals);
     deal.stage_median = deal
         .history
         .stages

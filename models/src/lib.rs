@@ -16,6 +16,7 @@ pub mod live;
 pub mod priority;
 pub mod reports;
 pub mod service;
+pub mod text;
 pub mod win;
 
 mod assembly;

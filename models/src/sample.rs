@@ -239,12 +239,13 @@ pub(crate) struct Layer1 {
     events: RwLock<Vec<Event>>,
 }
 
-pub(crate) const PIPELINES: [&str; 7] = [
+pub(crate) const PIPELINES: [&str; 8] = [
     "contact_engagement",
     "contact_rhythm",
     "account_signals",
     "deal_activity",
     "deal_contacts",
+    "deal_texts",
     "crm_state",
     "deal_history",
 ];
@@ -322,6 +323,7 @@ fn compute(pipeline: &str, events: &[Event]) -> Vec<RecordBatch> {
         "deal_activity" => sums(events, "deal_id", &[14, 60], |event| event.deal_id.as_deref()),
         "contact_rhythm" => rhythm(events),
         "deal_contacts" => deal_contacts(events),
+        "deal_texts" => deal_texts(events),
         "crm_state" => states(events),
         _ => history(events),
     };
@@ -394,6 +396,23 @@ fn rhythm(events: &[Event]) -> Table {
         table.text("machine_class", Some(class));
         table.integer("hour_of_week", hour);
         table.integer("n", n);
+    }
+    table
+}
+
+fn deal_texts(events: &[Event]) -> Table {
+    let mut table = Table::default();
+    for event in events.iter().filter(scored) {
+        if let Some(deal) = event.deal_id.as_deref().filter(|_| event.payload.contains("\"text\"")) {
+            table.text("tenant_id", Some(TENANT));
+            table.text("deal_id", Some(deal));
+            table.text("event_id", Some(&event.event_id));
+            table.text("type", Some(&event.event_type));
+            table.text("direction", event.direction.map(Direction::as_str));
+            table.text("user_id", event.user_id.as_deref());
+            table.text("payload", Some(&event.payload));
+            table.time("event_time", event.event_time);
+        }
     }
     table
 }

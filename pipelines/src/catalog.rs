@@ -30,12 +30,13 @@ macro_rules! pipelines {
     };
 }
 
-const FILES: [(&str, &str); 10] = pipelines![
+const FILES: [(&str, &str); 11] = pipelines![
     "contact_engagement",
     "contact_rhythm",
     "account_signals",
     "deal_activity",
     "deal_contacts",
+    "deal_texts",
     "rep_activity",
     "crm_state",
     "deal_history",

@@ -4,8 +4,10 @@ use revgauge_contract::Timestamp;
 
 use super::{DealHistory, StageMedian};
 use crate::{
-    directory::Outcome,
+    definitions::TextSignals,
+    directory::{Outcome, number},
     facts::{ActivityRow, Fields},
+    text::{DealText, TextFindings},
 };
 
 /// A deal, all merged ids together.
@@ -27,6 +29,25 @@ pub struct DealFacts {
     pub contacts: Vec<DealContact>,
     /// The tenant's usual time in its stage, when enough deals tell.
     pub stage_median: Option<StageMedian>,
+    /// Texts on it, until they are analysed.
+    pub texts: Vec<DealText>,
+    /// What its texts say.
+    pub findings: TextFindings,
+}
+
+impl DealFacts {
+    /// Analyses its texts by a definition.
+    pub(crate) fn analyse(&mut self, rules: &TextSignals) {
+        let amounts: Vec<f64> = self
+            .history
+            .amounts
+            .iter()
+            .flat_map(|change| [&change.from, &change.to])
+            .chain(self.fields.get("amount"))
+            .filter_map(|amount| number(amount))
+            .collect();
+        self.findings = TextFindings::of(rules, &std::mem::take(&mut self.texts), &amounts);
+    }
 }
 
 /// A person on a deal.

@@ -148,6 +148,7 @@ fn began(
 ) -> Option<Timestamp> {
     let alert = rule.alert?;
     match measured.course {
+        Course::Said(since) => Some(since),
         Course::Since(anchor, scale_days) => Some(reached_at(anchor, scale_days, alert)),
         Course::Stepped => {
             let slips = &facts.history.slips;
@@ -174,7 +175,8 @@ fn began(
 
 /// When time alone will move the deal to another band, and the band; `None` for closed deals and for the last band.
 ///
-/// With the facts as they are, penalties only grow, so the first crossing is found by bisection, to the microsecond.
+/// With the facts as they are, penalties only grow until a text's retention ends, so the first crossing between two such
+/// instants is found by bisection, to the microsecond.
 #[must_use]
 pub fn deal_crossing(
     defs: &Definitions,
@@ -190,7 +192,22 @@ pub fn deal_crossing(
             .as_deref()
             != Some(tier)
     };
-    bisect(0.0, HORIZON_DAYS, leaves).map(|days| instant_after(at, days))
+    let mut from = 0.0;
+    for expiry in facts.findings.expiries(at) {
+        let until = expiry.days_since(at);
+        if until >= HORIZON_DAYS {
+            break;
+        }
+        let just_before = expiry.plus_micros(-1).days_since(at).max(from);
+        if let Some(days) = bisect(from, just_before, leaves) {
+            return Some(instant_after(at, days));
+        }
+        if leaves(until) {
+            return Some(expiry);
+        }
+        from = until;
+    }
+    bisect(from, HORIZON_DAYS, leaves).map(|days| instant_after(at, days))
 }
 
 fn told(facts: &DealFacts, recency: &Recency, at: Timestamp) -> ScoreFacts {
@@ -240,5 +257,9 @@ fn fingerprint(facts: &DealFacts) -> String {
         feed(&format!("{contact:?}"));
     }
     feed(&format!("{:?}", facts.stage_median));
+    for text in facts.findings.all() {
+        feed(&text.document.event_id);
+        feed(&format!("{:?} {:?}", text.document.at, text.analysis));
+    }
     crate::definitions::hexadecimal(&hash.finalize()[..8])
 }

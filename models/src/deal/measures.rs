@@ -26,6 +26,8 @@ pub(crate) enum Course {
     Since(Timestamp, f64),
     /// Steps, at known instants.
     Stepped,
+    /// Rests from an instant on, until a text's retention ends.
+    Said(Timestamp),
     /// Fades in and out: crossings are found by search.
     Fading,
 }
@@ -152,7 +154,11 @@ pub(crate) fn measure(
                 ),
             })
         }
-        _ => None,
+        text => facts.findings.measure(text, at).map(|(quantity, since, reason)| Measured {
+            quantity,
+            course: Course::Said(since),
+            reason,
+        }),
     }
 }
 

@@ -49,6 +49,8 @@ fn open(history: DealHistory, activity: Vec<ActivityRow>, contacts: Vec<DealCont
         activity,
         contacts,
         stage_median: None,
+        texts: Vec::new(),
+        findings: crate::text::TextFindings::default(),
     }
 }
 

@@ -18,6 +18,12 @@ pub const DEAL_RULES: &[&str] = &[
     "no_power",
     "stalled",
     "slips",
+    "vague_next_step",
+    "price_objection",
+    "competitor_named",
+    "decision_maker_absent",
+    "pricing_not_mentioned",
+    "red_flag",
 ];
 
 /// Health of a deal, 1-100.

@@ -18,6 +18,7 @@ use revgauge_contract::{
 use crate::{
     deal::FieldValue,
     facts::{ActivityRow, RhythmRow},
+    text::DealText,
 };
 
 /// Entities asked for, and which key belongs to which of them.
@@ -300,4 +301,36 @@ pub(super) fn deal_people(batches: &[RecordBatch], grouped: &Grouped) -> Vec<Has
         }
     }
     people
+}
+
+/// Texts of each deal.
+pub(super) fn deal_texts(batches: &[RecordBatch], grouped: &Grouped) -> Vec<Vec<DealText>> {
+    let mut texts: Vec<Vec<DealText>> = vec![Vec::new(); grouped.ids.len()];
+    for batch in batches {
+        let column = |name| text_column(batch, name);
+        let (Some(deals), Some(events), Some(types), Some(users), Some(payloads), Some(directions), Some(times)) = (
+            column("deal_id"),
+            column("event_id"),
+            column("type"),
+            column("user_id"),
+            column("payload"),
+            column("direction"),
+            time_column(batch, "event_time"),
+        ) else {
+            continue;
+        };
+        for row in 0..batch.num_rows() {
+            if let Some(place) = grouped.entity_of_key.get(deals.value(row)) {
+                texts[*place].push(DealText {
+                    event_id: events.value(row).to_owned(),
+                    event_type: types.value(row).to_owned(),
+                    at: Timestamp(times.value(row)),
+                    user_id: (!users.is_null(row)).then(|| users.value(row).to_owned()),
+                    direction: direction(directions, row),
+                    payload: payloads.value(row).to_owned(),
+                });
+            }
+        }
+    }
+    texts
 }

@@ -102,7 +102,7 @@ pub(super) fn entities_of(
     let (kind, column) = match pipeline {
         "contact_engagement" => (EntityKind::Contact, "contact_key"),
         "account_signals" => (EntityKind::Account, "account_key"),
-        "deal_activity" | "deal_contacts" | "deal_history" => (EntityKind::Deal, "deal_id"),
+        "deal_activity" | "deal_contacts" | "deal_history" | "deal_texts" => (EntityKind::Deal, "deal_id"),
         _ => return,
     };
     let Some(keys) = text_column(batch, column) else {

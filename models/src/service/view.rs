@@ -281,7 +281,7 @@ impl View {
         for deal in &mut deals {
             complete_deal(
                 deal,
-                &self.definitions.deal_health,
+                &self.definitions,
                 &people,
                 Some(&self.cuts.stage_medians),
             );
