@@ -5,6 +5,7 @@ mod explain;
 mod memory;
 mod objects;
 mod table;
+mod texts;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -20,6 +21,7 @@ use revgauge_contract::{
     error::Failure,
     score::{Alert, ChangeExplanation, DuplicateAccounts, EntityKind, EntityScores, ScoreService},
     statistics::{Knowledge, StatisticsSource},
+    text::TextSignal,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -269,6 +271,7 @@ impl ScoreService for Scoring {
         Ok(alerts)
     }
 
+<<<<<<< HEAD
     async fn duplicates(
         &self,
         tenant_id: &str,
@@ -285,6 +288,16 @@ impl ScoreService for Scoring {
                 evidence: group.evidence,
             })
             .collect())
+=======
+    async fn text_signals(
+        &self,
+        tenant_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<Vec<TextSignal>, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        texts::all(&view, at, self.settings.chunk_entities).await
+>>>>>>> 1a8c83d (Text signals and the compliance report by REST and SQL)
     }
 
     async fn keys(

@@ -19,6 +19,7 @@ mod operations;
 mod records;
 mod reports;
 mod routes;
+mod texts;
 
 pub use openapi::openapi_document;
 pub use operations::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource};
@@ -26,3 +27,4 @@ pub use operations::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSo
 pub(crate) use arguments::body_bytes;
 pub(crate) use feed::Streams;
 pub(crate) use routes::router;
+pub(crate) use texts::report as compliance_report;

@@ -14,6 +14,7 @@ mod score_table;
 mod session;
 mod stop;
 mod waterfall_function;
+mod text_tables;
 
 pub use catalog::{CatalogColumn, CatalogSource, CatalogTable};
 pub use encode::Format;

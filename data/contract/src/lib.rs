@@ -22,6 +22,7 @@ pub mod reports;
 pub mod schema;
 pub mod score;
 pub mod statistics;
+pub mod text;
 pub mod time;
 
 pub use error::{Classified, ErrorKind};

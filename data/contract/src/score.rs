@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Timestamp, error::Failure, schema::timestamp_type, statistics::Knowledge};
+use crate::{Timestamp, error::Failure, schema::timestamp_type, statistics::Knowledge, text::TextSignal};
 
 /// What is scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -313,6 +313,7 @@ pub trait ScoreService: Send + Sync {
         knowledge: Knowledge,
     ) -> Result<Vec<Alert>, Failure>;
 
+<<<<<<< HEAD
     /// Companies that are several accounts (SO-68), the surest first. Costs one pass over all accounts.
     ///
     /// # Errors
@@ -322,6 +323,18 @@ pub trait ScoreService: Send + Sync {
         tenant_id: &str,
         knowledge: Knowledge,
     ) -> Result<Vec<DuplicateAccounts>, Failure>;
+=======
+    /// Signals in the texts of all deals that are within their retention at the instant, and the texts not read.
+    ///
+    /// # Errors
+    /// What the statistics met.
+    async fn text_signals(
+        &self,
+        tenant_id: &str,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<Vec<TextSignal>, Failure>;
+>>>>>>> 1a8c83d (Text signals and the compliance report by REST and SQL)
 
     /// Every layer-1 key that is this entity (ids, addresses, domains, merged ids), for timelines.
     ///

@@ -8,9 +8,11 @@ use revgauge_contract::{Timestamp, crm::order_key, event::MachineClass, time::DA
 use super::*;
 use crate::{
     Definitions, Detail,
+    definitions::deal_health::{DEAL_RULES, TEXT_RULES},
     directory::{Outcome, StageCatalogue},
     facts::{ActivityRow, Fields},
     sample::day,
+    text::DealText,
 };
 
 fn history(changes: &[(&str, f64, Option<&str>)]) -> DealHistory {
@@ -200,7 +202,8 @@ fn each_warning_is_found_by_its_rule() {
             .collect()
     };
     let late = rules(80.0);
-    for rule in crate::definitions::deal_health::DEAL_RULES {
+    let unsaid = DEAL_RULES.iter().filter(|rule| !TEXT_RULES.contains(rule));
+    for rule in unsaid {
         assert!(late.iter().any(|held| held == rule), "{rule} in {late:?}");
     }
     // AC-03: seven days since the last contact, not six.
@@ -248,4 +251,64 @@ fn slips_stages_and_changes_are_read_from_the_log() {
         (Some(day(0.0)), Some(day(9.0)))
     );
     assert_eq!(deal.close_date, "2026-02-15".parse().ok());
+}
+
+fn talked(texts: &[&str]) -> DealFacts {
+    let changes = [
+        ("stage", 0.0, Some("Proposal")),
+        ("amount", 0.0, Some("48000")),
+        ("close_date", 0.0, Some("2030-01-01")),
+    ];
+    let mut deal = open(history(&changes), Vec::new(), Vec::new());
+    deal.texts = (0..)
+        .zip(texts)
+        .map(|(n, text)| DealText {
+            event_id: format!("e{n}"),
+            event_type: "transcript.recorded".to_owned(),
+            at: day(f64::from(n)),
+            user_id: None,
+            direction: None,
+            payload: serde_json::json!({"consent": true, "text": text}).to_string(),
+        })
+        .collect();
+    deal.fields.insert("amount".to_owned(), "48000".to_owned());
+    deal.analyse(&Definitions::shipped().text_signals);
+    deal
+}
+
+#[test]
+fn each_text_warning_is_found_by_its_rule_until_its_text_expires() {
+    let definitions = Definitions::shipped();
+    let loud = talked(&[
+        "Rep: This call is recorded.\nBuyer: That is too expensive. Forecastly offers more.",
+        "Rep: Hello.\nBuyer: I like it.\nRep: The total is $39,000.",
+        "Rep: Hello.\nBuyer: Fine.\nRep: We guarantee it. Let's touch base.",
+    ]);
+    let silent = talked(&["Rep: One.", "Rep: Two.", "Rep: Three.", "Rep: Four."]);
+    let rules = |deal: &DealFacts, days: f64| -> Vec<String> {
+        let alerts = deal_alerts(&definitions, deal, day(days)).into_iter();
+        alerts.map(|alert| alert.rule).collect()
+    };
+    let held = [rules(&loud, 5.0), rules(&silent, 5.0)].concat();
+    for rule in TEXT_RULES {
+        assert!(held.iter().any(|name| name == rule), "{rule} in {held:?}");
+    }
+    let red_flag = deal_alerts(&definitions, &loud, day(5.0))
+        .into_iter()
+        .find(|alert| alert.rule == "red_flag")
+        .expect("holds");
+    assert_eq!(red_flag.since, Some(day(2.0)));
+    let later = [rules(&loud, 100.0), rules(&silent, 100.0)].concat();
+    assert!(!later.iter().any(|name| TEXT_RULES.contains(&name.as_str())), "{later:?}");
+
+    let at = day(6.0);
+    let score = score_deal(&definitions, &loud, at, None, Detail::Full);
+    let sum: f64 = score.contributions.iter().map(|part| part.points).sum();
+    assert!((sum - score.value.expect("scored")).abs() < 1e-9);
+    let crossing = deal_crossing(&definitions, &loud, at, score.tier.as_deref()).expect("time lowers it");
+    let tier = |at| {
+        score_deal(&definitions, &loud, at, score.tier.as_deref(), Detail::Value).tier
+    };
+    assert_ne!(tier(crossing), score.tier);
+    assert_eq!(tier(crossing.plus_micros(-2)), score.tier);
 }

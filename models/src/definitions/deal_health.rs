@@ -26,6 +26,16 @@ pub const DEAL_RULES: &[&str] = &[
     "red_flag",
 ];
 
+/// Those of [`DEAL_RULES`] that read what was said.
+pub const TEXT_RULES: &[&str] = &[
+    "vague_next_step",
+    "price_objection",
+    "competitor_named",
+    "decision_maker_absent",
+    "pricing_not_mentioned",
+    "red_flag",
+];
+
 /// Health of a deal, 1-100.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,9 @@
 //! `text_signals.toml`: the phrases of each text signal, who may say them, and what to say instead.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,9 +58,9 @@ pub struct TextSignals {
     pub pricing: Pricing,
     /// Signals by name; one left out is off.
     pub signals: BTreeMap<String, SignalRule>,
-    /// All phrases compiled; made by `prepare`.
+    /// All phrases compiled, at the first text.
     #[serde(skip)]
-    pub(crate) automaton: Option<Arc<Automaton>>,
+    automaton: Arc<OnceLock<Option<Automaton>>>,
 }
 
 /// Names of the sides, lower case.
@@ -96,6 +99,13 @@ pub struct Disclosure {
 pub struct Pricing {
     /// Share by which a stated amount may differ.
     pub tolerance: f64,
+}
+
+impl TextSignals {
+    /// All phrases compiled; `None` when they are too many for one automaton.
+    pub(crate) fn automaton(&self) -> Option<&Automaton> {
+        self.automaton.get_or_init(|| Automaton::of(self)).as_ref()
+    }
 }
 
 /// What a negation does to a phrase.
@@ -175,10 +185,6 @@ impl Definition for TextSignals {
                 );
             }
         }
-    }
-
-    fn prepare(&mut self) {
-        self.automaton = Automaton::of(self).map(Arc::new);
     }
 }
 

@@ -133,7 +133,7 @@ impl TextFindings {
                 (without.len() as f64, since, reason)
             }
             "pricing_not_mentioned" => {
-                let silent = hits("pricing").next().is_none();
+                let silent = hits("pricing").chain(hits("price_objection")).next().is_none();
                 let n = if silent { texts.len() } else { 0 };
                 (
                     n as f64,

@@ -110,7 +110,7 @@ pub fn analyse(rules: &TextSignals, document: &Document, deal_amounts: &[f64]) -
             withheld: Some(reason),
         };
     }
-    let Some(automaton) = &rules.automaton else {
+    let Some(automaton) = rules.automaton() else {
         return Analysis::default();
     };
     let mut limit = document.text.len().min(rules.max_text_bytes);

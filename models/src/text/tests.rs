@@ -1,6 +1,9 @@
 //! Text signals against sentences that a person labelled, and the laws that hold for any text.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use proptest::prelude::*;
 use revgauge_contract::{Timestamp, event::Direction, time::DAY_US};
@@ -8,6 +11,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{Definitions, definitions::TextSignals};
+
+static SHIPPED: LazyLock<Definitions> = LazyLock::new(Definitions::shipped);
 
 fn row(event_id: &str, days: i64, payload: &serde_json::Value) -> DealText {
     DealText {
@@ -42,7 +47,7 @@ const FLOORS: &[(&str, f64, f64)] = &[
 
 #[test]
 fn labelled_sentences_are_told_apart() {
-    let rules = &Definitions::shipped().text_signals;
+    let rules = &SHIPPED.text_signals;
     let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     let mut told = Vec::new();
     let lines: Vec<&str> = include_str!("sentences.tsv")
@@ -87,7 +92,7 @@ fn labelled_sentences_are_told_apart() {
 
 #[test]
 fn an_objection_is_answered_by_our_side_in_the_next_sentences() {
-    let rules = &Definitions::shipped().text_signals;
+    let rules = &SHIPPED.text_signals;
     let answer = |text: &str| {
         let hits = signals(rules, &row("e", 0, &said(text)), &[]);
         hits.iter()
@@ -108,7 +113,7 @@ fn an_objection_is_answered_by_our_side_in_the_next_sentences() {
 
 #[test]
 fn a_figure_is_held_against_the_deal() {
-    let rules = &Definitions::shipped().text_signals;
+    let rules = &SHIPPED.text_signals;
     let stated = |text: &str| {
         let payload = json!({"consent": true, "segments": [{"role": "rep", "text": text}]});
         let hits = signals(rules, &row("e", 0, &payload), &[48_000.0, 60_000.0]);
@@ -126,7 +131,7 @@ fn a_figure_is_held_against_the_deal() {
 
 #[test]
 fn without_consent_or_in_another_language_nothing_is_read() {
-    let rules = &Definitions::shipped().text_signals;
+    let rules = &SHIPPED.text_signals;
     let withheld = |event_type: &str, payload: serde_json::Value| {
         let row = DealText {
             event_type: event_type.to_owned(),
@@ -153,7 +158,7 @@ fn without_consent_or_in_another_language_nothing_is_read() {
 
 #[test]
 fn a_recorded_call_discloses_it_and_mails_need_not() {
-    let rules = &Definitions::shipped().text_signals;
+    let rules = &SHIPPED.text_signals;
     let misses = |row: &DealText| {
         signals(rules, row, &[])
             .iter()
@@ -171,7 +176,7 @@ fn a_recorded_call_discloses_it_and_mails_need_not() {
 
 #[test]
 fn findings_move_with_the_last_conversation_and_end_with_retention() {
-    let rules = &Definitions::shipped().text_signals;
+    let rules = &SHIPPED.text_signals;
     let rows = [
         row("e1", 0, &said("Buyer: Forecastly is cheaper. Let's touch base.")),
         row("e2", 10, &said("Rep: We meet on Monday with our CFO.")),
@@ -203,6 +208,15 @@ fn a_tenant_replaces_the_file_and_faults_are_told() {
     assert!(error.to_string().contains("vague_step"), "{error}");
 }
 
+/// Sets that read only the first bytes of a text.
+static CUT: LazyLock<[Definitions; 3]> = LazyLock::new(|| {
+    [17, 60, 1_000_000].map(|limit| {
+        let text = Definitions::shipped_text("text_signals").expect("shipped");
+        let own = text.replace("max_text_bytes = 1000000", &format!("max_text_bytes = {limit}"));
+        SHIPPED.with("text_signals", &own).expect("valid")
+    })
+});
+
 fn texts() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         any::<String>(),
@@ -220,12 +234,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn spans_are_valid_for_any_text(text in texts(), limit in 1usize..200) {
-        let set = Definitions::shipped();
-        let own = Definitions::shipped_text("text_signals").expect("shipped")
-            .replace("max_text_bytes = 1000000", &format!("max_text_bytes = {limit}"));
-        let set = set.with("text_signals", &own).expect("valid");
-        let rules = &set.text_signals;
+    fn spans_are_valid_for_any_text(text in texts(), limit in 0usize..3) {
+        let rules = &CUT[limit].text_signals;
         if let Some(document) = Document::read(&row("e", 0, &said(&text)), &rules.speakers) {
             for turn in &document.turns {
                 prop_assert!(document.text.get(turn.range.clone()).is_some());
@@ -240,8 +250,7 @@ proptest! {
 
     #[test]
     fn the_order_of_texts_is_nothing(texts in prop::collection::vec((texts(), 0i64..20), 0..5), turn in 0usize..5) {
-        let set = Definitions::shipped();
-        let rules = &set.text_signals;
+        let rules = &SHIPPED.text_signals;
         let rows: Vec<DealText> = (0..).zip(&texts)
             .map(|(n, (text, days))| row(&format!("e{n}"), *days, &said(text)))
             .collect();

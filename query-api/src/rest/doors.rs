@@ -242,6 +242,32 @@ const OTHERS: &[Door] = &[
         ],
         "Alerts",
     ),
+    get(
+        "/v1/text-signals",
+        Access::Readers,
+        "Signals found in transcripts, mails and notes within their retention, each with its place and what to do",
+        &[
+            parameter("signal", "string", "only this signal"),
+            parameter("deal_id", "string", "only this deal"),
+            parameter("user_id", "string", "only texts of this rep"),
+            parameter("severity", "string", "high, medium or low"),
+            LIMIT,
+            AS_OF,
+        ],
+        "TextSignals",
+    ),
+    get(
+        "/v1/compliance",
+        Access::Readers,
+        "Compliance report: unapproved claims, disparagement, wrong figures and missing disclosures per rep",
+        &[
+            parameter("user_id", "string", "only texts of this rep"),
+            parameter("severity", "string", "high, medium or low"),
+            LIMIT,
+            AS_OF,
+        ],
+        "Compliance",
+    ),
     Door {
         gives: (NDJSON, "FeedEntry"),
         ..get(

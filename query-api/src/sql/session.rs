@@ -41,6 +41,7 @@ use super::{
 };
 use crate::{
     access::TenantTable, api::Api, freshness::Freshness, reports::ReportSchema, settings::SqlSettings,
+    text_tables::text_tables,
 };
 
 /// Name of the one catalogue.
@@ -281,9 +282,18 @@ fn records<T: serde::Serialize>(rows: &[T]) -> Result<Vec<Value>, Failure> {
     rows.iter()
         .map(|row| serde_json::to_value(row).map_err(unprintable))
         .collect()
+    tables.extend(text_tables(api, tenant_id, now));
+    tables
 }
 
-fn object_table(
+pub(super) fn unprintable(error: &serde_json::Error) -> Failure {
+    Failure::new(
+        revgauge_contract::ErrorKind::Internal,
+        format!("cannot print a record: {error}"),
+    )
+}
+
+pub(super) fn object_table(
     name: &'static str,
     description: &str,
     tenant_id: &Arc<str>,

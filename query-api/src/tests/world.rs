@@ -44,6 +44,7 @@ use revgauge_contract::{
     },
     statistics::Knowledge,
     time::{DAY_US, ManualClock},
+    text::TextSignal,
 };
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::Notify};
@@ -468,6 +469,36 @@ impl ScoreService for Scores {
             since: Some(NOW),
         };
         Ok(vec![alert("high", "no_next_meeting"), alert("low", "stalled")])
+    }
+
+    async fn text_signals(
+        &self,
+        tenant_id: &str,
+        at: Timestamp,
+        _: Knowledge,
+    ) -> Result<Vec<TextSignal>, Failure> {
+        let hit = |signal: Option<&str>| TextSignal {
+            deal_id: "d1".to_owned(),
+            event_id: "e1".to_owned(),
+            event_type: "transcript.recorded".to_owned(),
+            said_at: at,
+            expires_at: at,
+            user_id: Some("u1".to_owned()),
+            signal: signal.map(str::to_owned),
+            severity: signal.map(|_| "high".to_owned()),
+            span_start: signal.map(|_| 3),
+            span_end: signal.map(|_| 9),
+            quote: signal.map(|_| marked(tenant_id, "we guarantee it")),
+            value: None,
+            speaker: None,
+            role: Some("rep".to_owned()),
+            answered: None,
+            suggestion: Some("say what is approved".to_owned()),
+            consent: "given".to_owned(),
+            withheld: signal.is_none().then(|| "no consent".to_owned()),
+        };
+        let signals = [Some("unapproved_claim"), Some("unapproved_claim"), Some("pricing"), None];
+        Ok(signals.into_iter().map(hit).collect())
     }
 
     async fn keys(
