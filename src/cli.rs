@@ -99,6 +99,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge scores contact --score priority --limit 10\n  revgauge scores deal deal-1-1 --as-of 2026-03-01"
     )]
     Scores(ScoresArgs),
+    /// What changed since yesterday, what is at risk and whom to call.
+    #[command(
+        after_help = "Example:\n  revgauge briefing\n  revgauge briefing --since 2026-03-01 --format html > briefing.html"
+    )]
+    Briefing(BriefingArgs),
     /// Why a score is what it is, or why it changed between two instants.
     #[command(
         after_help = "Example:\n  revgauge explain contact jo@acme.io\n  revgauge explain deal d-17 --from 2026-03-01 --to 2026-03-08"
@@ -306,6 +311,16 @@ pub(crate) struct ScoresArgs {
     /// How many to list.
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BriefingArgs {
+    /// Changes since this instant; one day ago by default.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// json, markdown or html.
+    #[arg(long, default_value = "markdown")]
+    pub(crate) format: String,
 }
 
 #[derive(Debug, Args)]

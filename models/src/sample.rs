@@ -403,7 +403,11 @@ fn rhythm(events: &[Event]) -> Table {
 fn deal_texts(events: &[Event]) -> Table {
     let mut table = Table::default();
     for event in events.iter().filter(scored) {
-        if let Some(deal) = event.deal_id.as_deref().filter(|_| event.payload.contains("\"text\"")) {
+        if let Some(deal) = event
+            .deal_id
+            .as_deref()
+            .filter(|_| event.payload.contains("\"text\""))
+        {
             table.text("tenant_id", Some(TENANT));
             table.text("deal_id", Some(deal));
             table.text("event_id", Some(&event.event_id));

@@ -5,9 +5,9 @@ mod explain;
 mod memory;
 mod objects;
 mod table;
-mod texts;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod view;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 mod alerts;
 mod arguments;
 mod dead_letters;
+mod briefing;
 mod deal;
 mod doors;
 mod duplicates;

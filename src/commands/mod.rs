@@ -1,6 +1,7 @@
 //! One file a command; all of them speak to the doors, of a running server or of an in-process one.
 
 mod bench;
+mod briefing;
 mod client;
 mod dead_letters;
 mod definitions;
@@ -60,6 +61,7 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::Query(args) => query::run(&context, args).await,
         Command::Reports { command } => reports::run(&context, command).await,
         Command::Scores(args) => scores::list(&context, args).await,
+        Command::Briefing(args) => briefing::run(&context, args).await,
         Command::Explain(args) => scores::explain(&context, args).await,
         Command::Pipelines { command } => pipelines::run(&context, command).await,
         Command::Definitions { command } => definitions::run(&context, command),

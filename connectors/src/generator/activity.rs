@@ -45,6 +45,7 @@ impl Account {
             }
         }
         self.signals(day, drive);
+        self.record_talks(day, drive);
     }
 
     fn chance(&mut self, probability: f64) -> bool {

@@ -19,7 +19,7 @@ const LOST: usize = 5;
 pub(super) struct Deal {
     pub(super) deal_id: String,
     stage: usize,
-    amount: f64,
+    pub(super) amount: f64,
     close_date: Timestamp,
     version: i64,
 }

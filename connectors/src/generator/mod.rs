@@ -12,6 +12,7 @@ mod emit;
 mod names;
 mod organisation;
 mod output;
+mod talk;
 
 pub use account::{AccountTruth, Contact};
 pub use config::{ConfigError, GeneratorConfig};

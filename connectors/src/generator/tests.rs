@@ -108,3 +108,35 @@ fn impossible_sizes_are_refused_by_name() {
     };
     assert_eq!(Organisation::new(early).expect_err("refused").key, "start");
 }
+
+#[test]
+fn conversations_are_recorded_with_what_is_in_them() {
+    let events = all(GeneratorConfig {
+        accounts: 300,
+        ..small()
+    });
+    let talks: Vec<_> = events
+        .iter()
+        .filter(|draft| draft.event_type.as_deref() == Some("transcript.recorded"))
+        .collect();
+    assert!(talks.len() > 20, "{} transcripts", talks.len());
+    let labels: HashSet<&str> = talks
+        .iter()
+        .filter_map(|talk| talk.payload["labels"].as_array())
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    for signal in [
+        "vague_next_step",
+        "competitor_named",
+        "price_objection",
+        "decision_maker",
+    ] {
+        assert!(labels.contains(signal), "{signal} in {labels:?}");
+    }
+    assert!(
+        talks
+            .iter()
+            .all(|talk| talk.deal_id.is_some() && talk.payload["segments"].is_array())
+    );
+}

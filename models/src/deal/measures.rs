@@ -154,11 +154,14 @@ pub(crate) fn measure(
                 ),
             })
         }
-        text => facts.findings.measure(text, at).map(|(quantity, since, reason)| Measured {
-            quantity,
-            course: Course::Said(since),
-            reason,
-        }),
+        text => facts
+            .findings
+            .measure(text, at)
+            .map(|(quantity, since, reason)| Measured {
+                quantity,
+                course: Course::Said(since),
+                reason,
+            }),
     }
 }
 

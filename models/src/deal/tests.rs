@@ -299,16 +299,17 @@ fn each_text_warning_is_found_by_its_rule_until_its_text_expires() {
         .expect("holds");
     assert_eq!(red_flag.since, Some(day(2.0)));
     let later = [rules(&loud, 100.0), rules(&silent, 100.0)].concat();
-    assert!(!later.iter().any(|name| TEXT_RULES.contains(&name.as_str())), "{later:?}");
+    assert!(
+        !later.iter().any(|name| TEXT_RULES.contains(&name.as_str())),
+        "{later:?}"
+    );
 
     let at = day(6.0);
     let score = score_deal(&definitions, &loud, at, None, Detail::Full);
     let sum: f64 = score.contributions.iter().map(|part| part.points).sum();
     assert!((sum - score.value.expect("scored")).abs() < 1e-9);
     let crossing = deal_crossing(&definitions, &loud, at, score.tier.as_deref()).expect("time lowers it");
-    let tier = |at| {
-        score_deal(&definitions, &loud, at, score.tier.as_deref(), Detail::Value).tier
-    };
+    let tier = |at| score_deal(&definitions, &loud, at, score.tier.as_deref(), Detail::Value).tier;
     assert_ne!(tier(crossing), score.tier);
     assert_eq!(tier(crossing.plus_micros(-2)), score.tier);
 }

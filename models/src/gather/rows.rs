@@ -308,7 +308,15 @@ pub(super) fn deal_texts(batches: &[RecordBatch], grouped: &Grouped) -> Vec<Vec<
     let mut texts: Vec<Vec<DealText>> = vec![Vec::new(); grouped.ids.len()];
     for batch in batches {
         let column = |name| text_column(batch, name);
-        let (Some(deals), Some(events), Some(types), Some(users), Some(payloads), Some(directions), Some(times)) = (
+        let (
+            Some(deals),
+            Some(events),
+            Some(types),
+            Some(users),
+            Some(payloads),
+            Some(directions),
+            Some(times),
+        ) = (
             column("deal_id"),
             column("event_id"),
             column("type"),
@@ -316,7 +324,8 @@ pub(super) fn deal_texts(batches: &[RecordBatch], grouped: &Grouped) -> Vec<Vec<
             column("payload"),
             column("direction"),
             time_column(batch, "event_time"),
-        ) else {
+        )
+        else {
             continue;
         };
         for row in 0..batch.num_rows() {

@@ -11,7 +11,10 @@ use crate::{
 /// Signals in the texts of all deals, open or closed, that are within their retention at the instant; a text that was
 /// not read is one record without a signal. In the order of deals, then of time, then of place.
 pub(super) async fn all(view: &View, at: Timestamp, chunk: usize) -> Result<Vec<TextSignal>, Failure> {
-    let ids = view.directory.read().ids(revgauge_contract::score::EntityKind::Deal);
+    let ids = view
+        .directory
+        .read()
+        .ids(revgauge_contract::score::EntityKind::Deal);
     let mut found = Vec::new();
     for ids in ids.chunks(chunk.max(1)) {
         for facts in view.deals(Which::These(ids), at).await? {

@@ -279,12 +279,7 @@ impl View {
             })
             .collect();
         for deal in &mut deals {
-            complete_deal(
-                deal,
-                &self.definitions,
-                &people,
-                Some(&self.cuts.stage_medians),
-            );
+            complete_deal(deal, &self.definitions, &people, Some(&self.cuts.stage_medians));
         }
         Ok(deals)
     }

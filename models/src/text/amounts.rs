@@ -28,7 +28,10 @@ pub(super) fn amounts(text: &str, within: Range<usize>) -> Vec<Amount> {
             end += 1;
         }
         let before = part[..place].trim_end();
-        let signed = before.chars().next_back().filter(|sign| matches!(sign, '$' | '€' | '£'));
+        let signed = before
+            .chars()
+            .next_back()
+            .filter(|sign| matches!(sign, '$' | '€' | '£'));
         let (scale, scaled) = scale(&part[end..]);
         let worded = currency_word(&part[end + scaled..]);
         if let Some(value) = number(&part[place..end])
@@ -47,7 +50,9 @@ pub(super) fn amounts(text: &str, within: Range<usize>) -> Vec<Amount> {
 
 /// Digits with thousands separators: `48,000`, `48.000`, `1.25`, `1,234.50`.
 fn number(digits: &str) -> Option<f64> {
-    let decimals = digits.rfind(['.', ',']).filter(|place| digits.len() - place - 1 != 3);
+    let decimals = digits
+        .rfind(['.', ','])
+        .filter(|place| digits.len() - place - 1 != 3);
     let plain: String = digits
         .char_indices()
         .filter_map(|(place, c)| match c {

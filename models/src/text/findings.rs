@@ -45,7 +45,9 @@ impl TextFindings {
             .collect();
         texts.sort_by(|a, b| {
             let key = |text: &Analysed| (text.document.at, text.document.event_id.clone());
-            key(a).cmp(&key(b)).then_with(|| a.document.text.cmp(&b.document.text))
+            key(a)
+                .cmp(&key(b))
+                .then_with(|| a.document.text.cmp(&b.document.text))
         });
         texts.dedup_by(|a, b| a.document.event_id == b.document.event_id && a.document.at == b.document.at);
         Self { texts }
@@ -108,7 +110,12 @@ impl TextFindings {
                     .collect();
                 let (since, reason) = open.last().map_or_else(
                     || (latest_at, "no price objection is open".to_owned()),
-                    |(at, text, hit)| (*at, format!("a price objection was not answered: {}", quoted(text, hit))),
+                    |(at, text, hit)| {
+                        (
+                            *at,
+                            format!("a price objection was not answered: {}", quoted(text, hit)),
+                        )
+                    },
                 );
                 (open.len() as f64, since, reason)
             }
@@ -120,11 +127,18 @@ impl TextFindings {
                     .collect();
                 let since = named.first().map_or(latest_at, |(at, _, _)| *at);
                 let list: Vec<String> = names.iter().cloned().collect();
-                (names.len() as f64, since, format!("named in conversation: {}", list.join(", ")))
+                (
+                    names.len() as f64,
+                    since,
+                    format!("named in conversation: {}", list.join(", ")),
+                )
             }
             "decision_maker_absent" => {
                 let last = hits("decision_maker").last().map(|(at, _, _)| at);
-                let without: Vec<_> = texts.iter().filter(|text| Some(text.document.at) > last).collect();
+                let without: Vec<_> = texts
+                    .iter()
+                    .filter(|text| Some(text.document.at) > last)
+                    .collect();
                 let since = without.first().map_or(latest_at, |text| text.document.at);
                 let reason = match without.len() {
                     0 => "the decision maker was mentioned".to_owned(),
@@ -149,7 +163,12 @@ impl TextFindings {
                 let last = flags.iter().max_by_key(|(at, _, hit)| (*at, hit.span.start));
                 let (since, reason) = last.map_or_else(
                     || (latest_at, "nothing was said that must be put right".to_owned()),
-                    |(at, text, hit)| (*at, format!("{}: {}", hit.signal.replace('_', " "), quoted(text, hit))),
+                    |(at, text, hit)| {
+                        (
+                            *at,
+                            format!("{}: {}", hit.signal.replace('_', " "), quoted(text, hit)),
+                        )
+                    },
                 );
                 (flags.len() as f64, since, reason)
             }

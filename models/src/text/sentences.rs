@@ -32,10 +32,7 @@ fn abbreviated(before: &str, abbreviations: &[String]) -> bool {
         .rsplit(|c: char| c.is_whitespace() || c == '(')
         .next()
         .unwrap_or_default();
-    !word.is_empty()
-        && abbreviations
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(word))
+    !word.is_empty() && abbreviations.iter().any(|known| known.eq_ignore_ascii_case(word))
 }
 
 fn push(text: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) {

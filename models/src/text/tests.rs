@@ -143,7 +143,10 @@ fn without_consent_or_in_another_language_nothing_is_read() {
         analysis.withheld
     };
     let text = "Let's touch base.";
-    assert_eq!(withheld("transcript.recorded", json!({"text": text})), Some(Withheld::Consent));
+    assert_eq!(
+        withheld("transcript.recorded", json!({"text": text})),
+        Some(Withheld::Consent)
+    );
     assert_eq!(withheld("email.sent", json!({"text": text})), None);
     assert_eq!(
         withheld("email.sent", json!({"text": text, "consent": false})),
@@ -153,7 +156,10 @@ fn without_consent_or_in_another_language_nothing_is_read() {
         withheld("email.sent", json!({"text": text, "language": "de"})),
         Some(Withheld::Language)
     );
-    assert_eq!(withheld("email.sent", json!({"text": text, "language": "en-GB"})), None);
+    assert_eq!(
+        withheld("email.sent", json!({"text": text, "language": "en-GB"})),
+        None
+    );
 }
 
 #[test]
@@ -165,7 +171,11 @@ fn a_recorded_call_discloses_it_and_mails_need_not() {
             .any(|hit| hit.signal == "missing_disclosure")
     };
     assert!(misses(&row("e", 0, &said("Rep: Hello there."))));
-    assert!(!misses(&row("e", 0, &said("Rep: Hello, this call is being recorded."))));
+    assert!(!misses(&row(
+        "e",
+        0,
+        &said("Rep: Hello, this call is being recorded.")
+    )));
     let mail = DealText {
         event_type: "email.sent".to_owned(),
         direction: Some(Direction::Outbound),
@@ -191,7 +201,11 @@ fn findings_move_with_the_last_conversation_and_end_with_retention() {
     assert_eq!(quantity("price_objection", 11), Some(1.0));
     assert_eq!(quantity("decision_maker_absent", 5), Some(1.0));
     assert_eq!(quantity("decision_maker_absent", 11), Some(0.0));
-    assert_eq!(quantity("competitor_named", 91), Some(0.0), "the first text is past its retention");
+    assert_eq!(
+        quantity("competitor_named", 91),
+        Some(0.0),
+        "the first text is past its retention"
+    );
     assert_eq!(quantity("competitor_named", 101), None);
     assert_eq!(findings.expiries(at(11)).len(), 2);
 }
@@ -201,10 +215,16 @@ fn a_tenant_replaces_the_file_and_faults_are_told() {
     let shipped = Definitions::shipped_text("text_signals").expect("shipped");
     let own = shipped.replace("\"Dealwise\"", "\"Zebra Sales\"");
     let set = Definitions::shipped().with("text_signals", &own).expect("valid");
-    let hits = signals(&set.text_signals, &row("e", 0, &said("Rep: We saw Zebra Sales.")), &[]);
+    let hits = signals(
+        &set.text_signals,
+        &row("e", 0, &said("Rep: We saw Zebra Sales.")),
+        &[],
+    );
     assert!(hits.iter().any(|hit| hit.value.as_deref() == Some("Zebra Sales")));
     let wrong = shipped.replace("[signals.vague_next_step]", "[signals.vague_step]");
-    let error = Definitions::shipped().with("text_signals", &wrong).expect_err("unknown signal");
+    let error = Definitions::shipped()
+        .with("text_signals", &wrong)
+        .expect_err("unknown signal");
     assert!(error.to_string().contains("vague_step"), "{error}");
 }
 

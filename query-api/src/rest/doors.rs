@@ -243,6 +243,19 @@ const OTHERS: &[Door] = &[
         "Alerts",
     ),
     get(
+        "/v1/briefing",
+        Access::Readers,
+        "Briefing: what changed since an instant, deals at risk and whom to call; JSON, Markdown or HTML by Accept",
+        &[
+            parameter("since", "date-time", "changes since then; one day ago by default"),
+            parameter("format", "string", "json, markdown or html; overrides Accept"),
+            OWNER,
+            LIMIT,
+            AS_OF,
+        ],
+        "Briefing",
+    ),
+    get(
         "/v1/text-signals",
         Access::Readers,
         "Signals found in transcripts, mails and notes within their retention, each with its place and what to do",

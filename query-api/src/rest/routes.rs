@@ -19,6 +19,8 @@ use super::{
     alerts, arguments::Arguments, dead_letters, deal, doors, duplicates, entity, feed, guard::guard, keys,
     lists, openapi, operations,
     texts,
+    alerts, arguments::Arguments, briefing, deal, doors, entity, feed, guard::guard, keys, lists, openapi,
+    operations, texts,
 };
 use crate::{api::Api, problem::Problem, sql::post_sql};
 
@@ -38,6 +40,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/scores", get(lists::queue))
         .route("/v1/alerts", get(alerts::alerts))
         .route("/v1/text-signals", get(texts::text_signals))
+        .route("/v1/briefing", get(briefing::briefing))
         .route("/v1/compliance", get(texts::compliance))
         .route("/v1/score-feed", get(feed::long_poll))
         .route("/v1/score-feed/stream", get(feed::stream))

@@ -69,7 +69,11 @@ fn is_compliance(hit: &TextSignal) -> bool {
 pub(crate) fn report(found: &[TextSignal]) -> Vec<Value> {
     let mut groups: BTreeMap<_, Vec<&TextSignal>> = BTreeMap::new();
     for hit in found.iter().filter(|hit| is_compliance(hit)) {
-        let group = (hit.user_id.as_deref(), hit.signal.as_deref(), hit.severity.as_deref());
+        let group = (
+            hit.user_id.as_deref(),
+            hit.signal.as_deref(),
+            hit.severity.as_deref(),
+        );
         groups.entry(group).or_default().push(hit);
     }
     groups
@@ -107,11 +111,7 @@ async fn asked(
     let user = arguments.text("user_id");
     let (scores, tenant_id) = (Arc::clone(&api.scores), Arc::clone(&caller.tenant_id));
     let mut found = api
-        .aside(async move {
-            scores
-                .text_signals(&tenant_id, moment.at, moment.knowledge)
-                .await
-        })
+        .aside(async move { scores.text_signals(&tenant_id, moment.at, moment.knowledge).await })
         .await?;
     found.retain(|hit| {
         severity.is_none_or(|severity| hit.severity.as_deref() == Some(severity))

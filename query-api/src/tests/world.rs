@@ -43,8 +43,8 @@ use revgauge_contract::{
         ScoreChange, ScoreService, score_changes, scores_table,
     },
     statistics::Knowledge,
-    time::{DAY_US, ManualClock},
     text::TextSignal,
+    time::{DAY_US, ManualClock},
 };
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::Notify};
@@ -497,7 +497,12 @@ impl ScoreService for Scores {
             consent: "given".to_owned(),
             withheld: signal.is_none().then(|| "no consent".to_owned()),
         };
-        let signals = [Some("unapproved_claim"), Some("unapproved_claim"), Some("pricing"), None];
+        let signals = [
+            Some("unapproved_claim"),
+            Some("unapproved_claim"),
+            Some("pricing"),
+            None,
+        ];
         Ok(signals.into_iter().map(hit).collect())
     }
 
