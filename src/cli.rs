@@ -133,6 +133,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// People who sign in to the dashboards: create, list, end, or make a sign-in link.
+    #[command(
+        after_help = "Example:\n  revgauge users create --role manager --login mo@example.com   # asks for a password\n  revgauge users link"
+    )]
+    Users {
+        #[command(subcommand)]
+        command: UsersCommand,
+    },
     /// Refused events: read them, send them again.
     #[command(
         name = "dead-letters",
@@ -422,6 +430,42 @@ pub(crate) enum KeyRole {
     Revops,
     /// Sends events, reads scores and feeds.
     Service,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// Make a user of the tenant. The password is read from the first line of standard input.
+    #[command(after_help = "Example:\n  revgauge users create --role manager --login mo@example.com")]
+    Create {
+        /// What the person may do.
+        #[arg(long, value_enum, default_value_t = PersonRole::Manager)]
+        role: PersonRole,
+        /// What the person types to sign in: a mail address or a short name.
+        #[arg(long)]
+        login: String,
+    },
+    /// The tenant's users.
+    #[command(after_help = "Example:\n  revgauge users list")]
+    List,
+    /// End a user; its open sessions end at their next request.
+    #[command(after_help = "Example:\n  revgauge users end mo@example.com")]
+    End {
+        /// The name the person signs in with.
+        login: String,
+    },
+    /// Print a link that signs its first visitor in as administrator, once. Needs a running server.
+    #[command(after_help = "Example:\n  revgauge users link")]
+    Link,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PersonRole {
+    /// Everything of the tenant, keys and users included.
+    Admin,
+    /// Reads everything of the tenant, answers suggestions.
+    Manager,
+    /// Reads everything of the tenant, answers suggestions.
+    Revops,
 }
 
 #[derive(Debug, Subcommand)]

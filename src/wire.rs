@@ -26,7 +26,10 @@ use revgauge_models::{
     service::{Memories, Scoring},
 };
 use revgauge_pipelines::{Runtime, Statistics};
-use revgauge_query_api::{Api, ApiParts, access::KeyStore};
+use revgauge_query_api::{
+    Api, ApiParts,
+    access::{KeyStore, UserStore},
+};
 use tokio::time::Instant;
 use tokio_util::{
     sync::CancellationToken,
@@ -76,6 +79,7 @@ pub(crate) struct Rooms {
     pub(crate) scoring: Arc<Scoring>,
     pub(crate) live: Arc<LiveScorer>,
     pub(crate) keys: Arc<KeyStore>,
+    pub(crate) users: Arc<UserStore>,
     pub(crate) dead_letters: Arc<StoredDeadLetters>,
     pub(crate) delivered: tokio::sync::watch::Receiver<Position>,
     pub(crate) event_names: Arc<EventNames>,
@@ -184,6 +188,8 @@ impl Node {
         let operator_secret = format!("{:016x}{:016x}", random(), random());
         let keys = KeyStore::open(Arc::clone(&store), settings.api_keys.clone(), Arc::clone(&clock)).await?;
         keys.set_operator(&operator_secret);
+        let users =
+            UserStore::open(Arc::clone(&store), settings.api.users.clone(), Arc::clone(&clock)).await?;
         let dead_letters = Arc::new(StoredDeadLetters::new(
             Arc::clone(&store),
             settings.dead_letters.clone(),
@@ -200,6 +206,7 @@ impl Node {
             scoring,
             live,
             keys,
+            users,
             dead_letters,
             delivered,
             event_names: event_names(settings)?,
@@ -511,6 +518,8 @@ fn open_doors(
         catalog: Arc::new(Tables::new(Arc::clone(rooms), caught)),
         feed: Arc::clone(&rooms.feed) as _,
         keys: Arc::clone(&rooms.keys),
+        users: Arc::clone(&rooms.users),
+        intake: Arc::clone(&rooms.journal) as _,
         status: Arc::new(Status::new(Arc::clone(rooms), Arc::clone(&door))),
         clock: Arc::clone(&rooms.clock),
         settings: settings.api.clone(),

@@ -16,18 +16,20 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use revgauge_contract::{
     Clock, ErrorKind, cut::CutReader, error::Failure, feed::FeedReader, reports::ReportService,
+    Clock, ErrorKind, cut::CutReader, error::Failure, feed::FeedReader, intake::EventIntake,
     score::ScoreService,
 };
 use tokio::runtime::Handle;
 
 use crate::{
-    access::KeyStore,
+    access::{KeyStore, UserStore},
     freshness::Freshness,
     problem::Problem,
     reports::{Catalogue, ReportError},
     rest::{self, StatusSource, Streams},
     settings::ApiSettings,
     sql::{CatalogSource, Slots, base_session},
+    web::{self, WebState},
 };
 
 /// What the doors are made of.
@@ -44,6 +46,10 @@ pub struct ApiParts {
     pub feed: Arc<dyn FeedReader>,
     /// API keys.
     pub keys: Arc<KeyStore>,
+    /// People who sign in to the dashboards.
+    pub users: Arc<UserStore>,
+    /// Takes answers to suggestions as events.
+    pub intake: Arc<dyn EventIntake>,
     /// Operations: readiness, positions, dead letters, pipelines.
     pub status: Arc<dyn StatusSource>,
     /// Now.
@@ -73,6 +79,9 @@ pub struct Api {
     pub(crate) catalog: Arc<dyn CatalogSource>,
     pub(crate) feed: Arc<dyn FeedReader>,
     pub(crate) keys: Arc<KeyStore>,
+    pub(crate) users: Arc<UserStore>,
+    pub(crate) intake: Arc<dyn EventIntake>,
+    pub(crate) web: WebState,
     pub(crate) status: Arc<dyn StatusSource>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: ApiSettings,
@@ -147,6 +156,9 @@ impl Api {
             catalog: parts.catalog,
             feed: parts.feed,
             keys: parts.keys,
+            users: parts.users,
+            intake: parts.intake,
+            web: WebState::new(&parts.settings.web),
             status: parts.status,
             started_us: parts.clock.now().micros(),
             clock: parts.clock,
@@ -203,5 +215,5 @@ impl<T> Drop for AbortOnDrop<T> {
 ///
 /// Unknown paths and methods are answered here too: merge it with routers that have no fallback of their own.
 pub fn router(api: Arc<Api>) -> Router {
-    rest::router(api)
+    web::router(Arc::clone(&api)).merge(rest::router(api))
 }

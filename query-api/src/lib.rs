@@ -10,6 +10,7 @@ pub mod reports;
 mod rest;
 pub mod settings;
 pub mod sql;
+mod web;
 
 pub use api::{Api, ApiError, ApiParts, metrics_handle, router};
 pub use problem::Problem;

@@ -7,7 +7,10 @@ use axum::{
 use revgauge_contract::{Classified, ErrorKind, error::Failure};
 use serde::Serialize;
 
-use crate::{access::AccessError, sql::SqlError};
+use crate::{
+    access::{AccessError, UserError},
+    sql::SqlError,
+};
 
 /// An error as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -120,6 +123,12 @@ impl From<Failure> for Problem {
 
 impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
+        of_kind(error.kind(), error.to_string())
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
         of_kind(error.kind(), error.to_string())
     }
 }

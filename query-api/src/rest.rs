@@ -21,11 +21,13 @@ mod records;
 mod reports;
 mod routes;
 mod texts;
+mod users;
 
 pub use openapi::openapi_document;
 pub use operations::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource};
 
 pub(crate) use arguments::body_bytes;
 pub(crate) use feed::Streams;
+pub(crate) use records::objects as json_objects;
 pub(crate) use routes::router;
 pub(crate) use texts::report as compliance_report;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::access::KeySettings;
+pub use crate::access::{KeySettings, UserSettings};
+pub use crate::web::WebSettings;
 
 /// Settings of all doors out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -16,6 +17,10 @@ pub struct ApiSettings {
     pub feed: FeedSettings,
     /// The PostgreSQL wire.
     pub postgres: PostgresSettings,
+    /// People who sign in.
+    pub users: UserSettings,
+    /// Dashboards.
+    pub web: WebSettings,
 }
 
 /// The PostgreSQL door. Memory, rows and time of a query are those of [`SqlSettings`].

@@ -7,4 +7,5 @@ mod openapi;
 mod read_only;
 mod rest;
 mod wall;
+mod web;
 mod world;

@@ -107,6 +107,14 @@ impl Client {
         })
     }
 
+    /// Address of the server, when there is one.
+    pub(crate) fn base(&self) -> Option<&str> {
+        match &self.place {
+            Place::Network { base, .. } => Some(base),
+            Place::InProcess { .. } => None,
+        }
+    }
+
     /// Where the answers come from, for people.
     pub(crate) fn place(&self) -> String {
         match &self.place {

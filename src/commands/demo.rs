@@ -126,6 +126,12 @@ async fn story(server: &Server, args: &DemoArgs, json: bool) -> Result<()> {
         "  revgauge --server {} --key {secret} query \"SELECT * FROM scores LIMIT 5\"",
         server.url()
     );
+    let link = client.post("/v1/sign-in-links", &json!({})).await?;
+    let path = link.get("path").and_then(Value::as_str).unwrap_or_default();
+    say!(
+        "\nThe dashboards, signed in (this link is good once):\n  {}{path}",
+        server.url()
+    );
     flow(&client, &mut live).await
 }
 

@@ -16,6 +16,7 @@ mod query;
 mod reports;
 mod scores;
 mod simulate;
+mod users;
 
 use anyhow::Result;
 
@@ -66,6 +67,7 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::Pipelines { command } => pipelines::run(&context, command).await,
         Command::Definitions { command } => definitions::run(&context, command),
         Command::Keys { command } => keys::run(&context, command).await,
+        Command::Users { command } => users::run(&context, command).await,
         Command::DeadLetters { command } => dead_letters::run(&context, command).await,
         Command::Doctor(args) => doctor::run(&context, args).await,
         #[cfg(feature = "training")]

@@ -452,6 +452,44 @@ const OTHERS: &[Door] = &[
             "NewKey",
         )
     },
+    get(
+        "/v1/users",
+        Access::Admin,
+        "People who sign in to the dashboards",
+        &[],
+        "Users",
+    ),
+    Door {
+        method: "POST",
+        takes: Some("UserRequest"),
+        ..get(
+            "/v1/users",
+            Access::Admin,
+            "Make a user with a password",
+            &[],
+            "User",
+        )
+    },
+    Door {
+        method: "DELETE",
+        ..get(
+            "/v1/users/{login}",
+            Access::Admin,
+            "End a user and its sessions",
+            &[],
+            "User",
+        )
+    },
+    Door {
+        method: "POST",
+        ..get(
+            "/v1/sign-in-links",
+            Access::Admin,
+            "Make a link that signs its first visitor in to the dashboards as this key",
+            &[],
+            "SignInLink",
+        )
+    },
     get("/v1/openapi.json", Access::Any, "This document", &[], "AnyObject"),
     get(
         "/health/live",

@@ -79,7 +79,7 @@ pub(super) async fn table_rows(
 }
 
 /// Batches as JSON objects, nulls included, instants as RFC 3339.
-pub(super) fn objects(batches: &[RecordBatch]) -> Result<Vec<Value>, Problem> {
+pub(crate) fn objects(batches: &[RecordBatch]) -> Result<Vec<Value>, Problem> {
     let failed = |error: String| {
         Problem::from(revgauge_contract::error::Failure::new(
             ErrorKind::Internal,

@@ -21,6 +21,7 @@ use super::{
     texts,
     alerts, arguments::Arguments, briefing, deal, doors, entity, feed, guard::guard, keys, lists, openapi,
     operations, texts,
+    users,
 };
 use crate::{api::Api, problem::Problem, sql::post_sql};
 
@@ -60,6 +61,9 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{key_id}", delete(keys::revoke))
         .route("/v1/keys/{key_id}/rotate", post(keys::rotate))
+        .route("/v1/users", get(users::list).post(users::create))
+        .route("/v1/users/{login}", delete(users::end))
+        .route("/v1/sign-in-links", post(users::sign_in_link))
         .route("/v1/openapi.json", get(openapi::document))
         .route("/health/live", get(operations::live))
         .route("/health/ready", get(operations::ready))

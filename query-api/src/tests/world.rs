@@ -32,9 +32,9 @@ use revgauge_contract::{
     access::Role,
     cut::{Cut, CutReader, LakeTable, Watermark},
     error::Failure,
-    event::{EventDraft, Reception},
+    event::{Event, EventDraft, Reception},
     feed::{FeedPage, FeedReader},
-    intake::DeadLetter,
+    intake::{DeadLetter, EventIntake},
     position::Cursor,
     reports::{Bucket, ReportService, WaterfallPart, WaterfallQuestion},
     schema::batch_of,
@@ -51,7 +51,7 @@ use tokio::{runtime::Runtime, sync::Notify};
 use tower::ServiceExt as _;
 
 use crate::{
-    access::{KeySettings, KeyStore},
+    access::{KeySettings, KeyStore, UserSettings, UserStore},
     api::{Api, ApiParts, router},
     rest::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource},
     settings::ApiSettings,
@@ -76,6 +76,7 @@ pub(super) struct World {
     pub(super) api: Arc<Api>,
     pub(super) router: Router,
     pub(super) feed: Arc<MemoryFeed>,
+    pub(super) intake: Arc<Intake>,
     pub(super) keys: BTreeMap<&'static str, String>,
     /// Letters the doors were told to keep.
     pub(super) kept: Arc<Mutex<Vec<DeadLetter>>>,
@@ -136,8 +137,21 @@ impl World {
             let key = key_store.create(tenant, role, name, None).await.expect("made");
             keys.insert(name, key.secret);
         }
+        let light = UserSettings {
+            argon2_memory_kib: 64,
+            argon2_passes: 1,
+            ..UserSettings::default()
+        };
+        let users = UserStore::open(
+            Arc::new(InMemory::new()),
+            light,
+            Arc::<ManualClock>::clone(&clock),
+        )
+        .await
+        .expect("opens");
         let feed = Arc::new(MemoryFeed::default());
         let kept = Arc::new(Mutex::new(Vec::new()));
+        let intake = Arc::new(Intake::default());
         let api = Api::new(ApiParts {
             scores: Arc::new(Scores),
             reports: Arc::new(Moves),
@@ -148,6 +162,8 @@ impl World {
             status: Arc::new(Status {
                 kept: Arc::clone(&kept),
             }),
+            users,
+            intake: Arc::<Intake>::clone(&intake),
             clock,
             settings,
             query_runtime: query_runtime().handle().clone(),
@@ -158,6 +174,7 @@ impl World {
             router: router(Arc::clone(&api)),
             api,
             feed,
+            intake,
             keys,
             kept,
         }
@@ -219,6 +236,23 @@ impl World {
             headers,
             bytes,
         }
+    }
+}
+
+/// Keeps what was appended.
+#[derive(Default)]
+pub(super) struct Intake(pub(super) Mutex<Vec<Event>>);
+
+#[async_trait]
+impl EventIntake for Intake {
+    async fn append(&self, events: Vec<Event>) -> Result<Position, Failure> {
+        let mut kept = self.0.lock();
+        kept.extend(events);
+        Ok(Position(kept.len() as u64))
+    }
+
+    async fn append_batch(&self, _: RecordBatch) -> Result<Position, Failure> {
+        Err(Failure::new(ErrorKind::Internal, "no batch comes this way"))
     }
 }
 

@@ -1,0 +1,40 @@
+//! The dashboards: pages made on the server from SQL, with charts as SVG, for people who signed in.
+//!
+//! Every number is a cell of a query, and leads to that query in the workbench ([`figure`]). Nothing is fetched from
+//! outside: stylesheet and script are in the binary, and the content security policy allows nothing else.
+
+mod admin;
+mod ask;
+mod chart;
+mod data;
+mod deal;
+mod deals;
+mod figure;
+mod forecast;
+mod form;
+mod gate;
+mod layout;
+mod leads;
+mod live;
+mod people;
+mod reports;
+mod routes;
+mod session;
+mod settings;
+mod sign_in;
+mod table;
+mod team;
+mod visit;
+mod workbench;
+
+pub use settings::WebSettings;
+
+pub(crate) use routes::router;
+pub(crate) use session::WebState;
+pub(crate) use sign_in::sign_in_path;
+
+/// An address part, for tests of the pages.
+#[cfg(test)]
+pub(crate) fn encoded(text: &str) -> String {
+    form::encode(text)
+}

@@ -1,0 +1,142 @@
+//! How a page gets its rows: one query each, shared for a moment by all who ask the same.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use datafusion::arrow::datatypes::DataType;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::{settings::WebSettings, visit::Visit};
+use crate::{
+    freshness::Freshness,
+    problem::Problem,
+    rest::json_objects,
+    sql::{SqlRequest, run_sql},
+};
+
+/// The rows of a query, with the query itself.
+#[derive(Debug, Clone)]
+pub(super) struct Sheet {
+    pub(super) sql: String,
+    /// Name and whether it holds numbers.
+    pub(super) columns: Vec<(String, bool)>,
+    pub(super) rows: Vec<Value>,
+    pub(super) truncated: bool,
+    pub(super) freshness: Freshness,
+}
+
+impl Sheet {
+    /// A cell as number.
+    pub(super) fn number(&self, row: usize, column: &str) -> Option<f64> {
+        self.rows.get(row)?.get(column)?.as_f64()
+    }
+}
+
+/// A member of a row as text; empty when NULL.
+pub(super) fn text<'a>(row: &'a Value, name: &str) -> &'a str {
+    row.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A member of a row as number.
+pub(super) fn number(row: &Value, name: &str) -> Option<f64> {
+    row.get(name).and_then(Value::as_f64)
+}
+
+type Place = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Sheet>)>>>;
+
+/// Answers of the last moment, by tenant and query. Who asks while the same is being computed waits for that.
+pub(super) struct Answers {
+    fresh: Duration,
+    most: usize,
+    places: Mutex<HashMap<(String, String, usize), Place>>,
+}
+
+impl Answers {
+    pub(super) fn new(settings: &WebSettings) -> Self {
+        Self {
+            fresh: Duration::from_millis(settings.fresh_ms),
+            most: settings.max_answers.max(1),
+            places: Mutex::default(),
+        }
+    }
+
+    fn place(&self, tenant: &str, sql: &str, rows: usize) -> Place {
+        let mut places = self.places.lock();
+        if places.len() >= self.most {
+            // Those in use stay: someone else holds them.
+            let fresh = self.fresh;
+            places.retain(|_, place| {
+                Arc::strong_count(place) > 1
+                    || place
+                        .try_lock()
+                        .is_ok_and(|kept| kept.as_ref().is_some_and(|(at, _)| at.elapsed() < fresh))
+            });
+        }
+        if places.len() >= self.most {
+            return Place::default();
+        }
+        let key = (tenant.to_owned(), sql.to_owned(), rows);
+        Arc::clone(places.entry(key).or_default())
+    }
+}
+
+impl Visit {
+    /// Runs a query for a page, cut after the rows a page shows.
+    ///
+    /// # Errors
+    /// What stopped the query.
+    pub(super) async fn ask(&self, sql: impl Into<String>) -> Result<Arc<Sheet>, Problem> {
+        self.ask_rows(sql.into(), self.api.settings.sql.max_rows.min(5_000))
+            .await
+    }
+
+    /// Runs a query, cut after some rows.
+    ///
+    /// # Errors
+    /// What stopped the query.
+    pub(super) async fn ask_rows(&self, sql: String, limit: usize) -> Result<Arc<Sheet>, Problem> {
+        let answers = &self.api.web.answers;
+        let place = answers.place(self.tenant(), &sql, limit);
+        let mut kept = place.lock().await;
+        if let Some((at, sheet)) = &*kept
+            && at.elapsed() < answers.fresh
+        {
+            return Ok(Arc::clone(sheet));
+        }
+        let sheet = Arc::new(self.run(sql, limit).await?);
+        *kept = Some((Instant::now(), Arc::clone(&sheet)));
+        Ok(sheet)
+    }
+
+    async fn run(&self, sql: String, limit: usize) -> Result<Sheet, Problem> {
+        /// A page waits for a free place among the queries so long before it gives up.
+        const WAIT: Duration = Duration::from_secs(3);
+        let began = Instant::now();
+        let answer = loop {
+            let request = SqlRequest {
+                sql: sql.clone(),
+                limit_rows: Some(limit),
+                ..SqlRequest::default()
+            };
+            match run_sql(&self.api, self.tenant(), request).await {
+                Err(error) if error.code == "too_many_queries" && began.elapsed() < WAIT => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                other => break other?,
+            }
+        };
+        let is_number = |kind: &DataType| kind.is_numeric();
+        let fields = answer.schema.fields().iter();
+        let columns = fields
+            .map(|field| (field.name().clone(), is_number(field.data_type())))
+            .collect();
+        Ok(Sheet {
+            sql,
+            columns,
+            rows: json_objects(&answer.batches)?,
+            truncated: answer.truncated,
+            freshness: answer.freshness,
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! The deal board: open deals by stage, or as a list; health, age against the stage's median, slips, worst risk.
+
+use axum::{Extension, response::Response};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{
+    ask::{Sheet, number, text},
+    figure::{Form, rows_and_sql, tile, written},
+    form::{encode, quoted},
+    layout::{Oops, Page, first_steps, page},
+    leads::{owner_filter, owner_name},
+    people::health_bar,
+    table::{Col, Show, band, col, table},
+    visit::Visit,
+};
+
+/// Columns of a list of deals, for [`list_sql`].
+pub(super) const COLUMNS: &[Col] = &[
+    col("name", "Deal", Show::Link("/ui/deals/", "deal_id")),
+    col("account_id", "Account", Show::Link("/ui/accounts/", "account_id")),
+    col("stage", "Stage", Show::Text),
+    col("amount", "Amount", Show::Number(Form::Money)),
+    col("health", "Health", Show::Bar(100.0, Form::Points)),
+    col("health_band", "", Show::Band),
+    col("close_date", "Close", Show::Day),
+    col("days_in_stage", "Days in stage", Show::Number(Form::Count)),
+    col("slips", "Slips", Show::Number(Form::Count)),
+    col("forecast_category", "Category", Show::Band),
+    col("owner_id", "Rep", Show::Text),
+];
+
+/// Most cards of one stage on the board.
+const CARDS: usize = 30;
+
+/// Deals with their health, largest first.
+pub(super) fn list_sql(visit: &Visit, filter: &str, limit: usize) -> String {
+    let at = quoted(&visit.at_of_hour().to_string());
+    // At a past instant the relation brings its own health.
+    let (health, join) = if visit.as_of.is_some() {
+        (
+            "d.health, d.health_tier AS health_band, NULL AS reasons",
+            String::new(),
+        )
+    } else {
+        (
+            "h.value AS health, h.tier AS health_band, h.reasons",
+            format!(
+                " LEFT JOIN (SELECT entity_id, value, tier, reasons FROM {} WHERE entity_kind = 'deal' AND score = 'health') h ON h.entity_id = d.deal_id",
+                visit.scores()
+            ),
+        )
+    };
+    format!(
+        "SELECT d.deal_id, d.name, d.account_id, d.owner_id, d.stage, d.status, d.amount, d.currency, d.close_date, \
+         d.forecast_category, d.next_step, d.slips, {health}, \
+         floor(date_part('epoch', TIMESTAMP {at} - d.stage_entered_at) / 86400) AS days_in_stage \
+         FROM {} d{join} WHERE {filter} ORDER BY d.amount DESC NULLS LAST, d.deal_id LIMIT {limit}",
+        visit.deals()
+    )
+}
+
+impl Visit {
+    /// The picked instant, or the running hour: the text of a query then stays the same for an hour and is shared.
+    pub(super) fn at_of_hour(&self) -> revgauge_contract::Timestamp {
+        const HOUR_US: i64 = 3_600_000_000;
+        self.as_of.unwrap_or(revgauge_contract::Timestamp(
+            self.now.micros().div_euclid(HOUR_US) * HOUR_US,
+        ))
+    }
+}
+
+/// `GET /ui/deals?view=list&owner_id=&q=&stage=`
+pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+    let filter = filter_of(&visit);
+    let stages = visit
+        .ask(format!(
+            "SELECT d.stage, count(*) AS deals, sum(d.amount) AS amount, \
+             median(date_part('epoch', TIMESTAMP {} - d.stage_entered_at) / 86400) AS median_days, \
+             min(d.created_at) AS first_created FROM {} d WHERE {filter} GROUP BY d.stage ORDER BY amount DESC NULLS LAST, d.stage",
+            quoted(&visit.at_of_hour().to_string()),
+            visit.deals()
+        ))
+        .await?;
+    let totals = visit
+        .ask(format!(
+            "SELECT count(*) AS deals, sum(d.amount) AS amount, sum(CASE WHEN d.slips > 0 THEN 1 ELSE 0 END) AS slipped \
+             FROM {} d WHERE {filter}",
+            visit.deals()
+        ))
+        .await?;
+    let owners = visit.owners().await?;
+    let as_list = visit.pairs.get("view") == Some("list");
+    let limit = if as_list { 200 } else { 400 };
+    let found = visit.ask(list_sql(&visit, &filter, limit)).await?;
+    let risks = if visit.as_of.is_none() {
+        let sql = "SELECT entity_id, rule, severity, message, advice FROM alerts WHERE entity_kind = 'deal' \
+                   ORDER BY CASE severity WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, entity_id, rule LIMIT 2000";
+        Some(visit.ask(sql).await?)
+    } else {
+        None
+    };
+    let body = html! {
+        (filters(&visit, &owners, as_list))
+        @if found.rows.is_empty() && visit.pairs.all().is_empty() { (first_steps(&visit)) }
+        div.tiles {
+            (tile("Open deals", &totals, "deals", Form::Count, ""))
+            (tile("Open pipeline", &totals, "amount", Form::Money, ""))
+            (tile("Slipped", &totals, "slipped", Form::Count, "close date pushed out"))
+        }
+        @if as_list { (table(&visit, "Open deals, largest first", &found, COLUMNS)) }
+        @else { (board(&visit, &stages, &found, risks.as_deref(), &owners)) }
+    };
+    Ok(page(
+        &visit,
+        &Page {
+            title: "Deals",
+            live: true,
+            body,
+        },
+    ))
+}
+
+fn filter_of(visit: &Visit) -> String {
+    let mut filter = "d.status = 'open'".to_owned();
+    for name in ["owner_id", "stage", "forecast_category"] {
+        if let Some(value) = visit.pairs.get(name) {
+            filter += &format!(" AND d.{name} = {}", quoted(value));
+        }
+    }
+    if let Some(words) = visit.pairs.get("q") {
+        filter += &format!(
+            " AND strpos(lower(coalesce(d.name, '')), {}) > 0",
+            quoted(&words.to_lowercase())
+        );
+    }
+    filter
+}
+
+fn filters(visit: &Visit, owners: &Sheet, as_list: bool) -> Markup {
+    html! {
+        form.filters method="get" action="/ui/deals" data-filter="1" role="search" {
+            @if let Some(at) = visit.pairs.get("as_of") { input type="hidden" name="as_of" value=(at); }
+            label { "Search " input type="search" name="q" value=(visit.pairs.get("q").unwrap_or_default()) maxlength="100"; }
+            (owner_filter(visit, owners))
+            label { "View "
+                select name="view" {
+                    option value="" { "board" }
+                    option value="list" selected[as_list] { "list" }
+                }
+            }
+            button type="submit" { "Filter" }
+        }
+    }
+}
+
+fn board(visit: &Visit, stages: &Sheet, deals: &Sheet, risks: Option<&Sheet>, owners: &Sheet) -> Markup {
+    html! {
+        div.board tabindex="0" role="region" aria-label="Deals by stage" {
+            @for stage in &stages.rows {
+                @let name = text(stage, "stage");
+                @let median = number(stage, "median_days");
+                section.column aria-label=(name) {
+                    header {
+                        h2 { (if name.is_empty() { "no stage" } else { name }) }
+                        p.meta { (written(number(stage, "deals"), Form::Count)) " deals · " (written(number(stage, "amount"), Form::Money)) " · median " (written(median, Form::Count)) " days" }
+                    }
+                    @for deal in deals.rows.iter().filter(|deal| text(deal, "stage") == name).take(CARDS) {
+                        (card(visit, deal, median, risks, owners))
+                    }
+                    @if number(stage, "deals").unwrap_or(0.0) > CARDS as f64 {
+                        a href=(visit.link("/ui/deals", &[("view", "list"), ("stage", name)])) { "All of this stage" }
+                    }
+                }
+            }
+        }
+        (rows_and_sql(&deals.sql))
+    }
+}
+
+fn card(visit: &Visit, deal: &Value, median: Option<f64>, risks: Option<&Sheet>, owners: &Sheet) -> Markup {
+    let id = text(deal, "deal_id");
+    let days = number(deal, "days_in_stage");
+    let old = days
+        .zip(median)
+        .is_some_and(|(days, median)| days > 1.5 * median.max(1.0));
+    let risk = risks.and_then(|risks| risks.rows.iter().find(|row| text(row, "entity_id") == id));
+    let name = if text(deal, "name").is_empty() {
+        id
+    } else {
+        text(deal, "name")
+    };
+    html! {
+        article.card.deal {
+            h3 { a.row href=(visit.link(&format!("/ui/deals/{}", encode(id)), &[])) { (name) } }
+            p.amount { data value=(number(deal, "amount").map_or(String::new(), |value| value.to_string())) { (written(number(deal, "amount"), Form::Money)) } " " (text(deal, "currency")) " " (band(text(deal, "forecast_category"))) }
+            p { (health_bar(number(deal, "health"))) " " (band(text(deal, "health_band"))) }
+            p.meta {
+                "closes " (super::figure::day(text(deal, "close_date")))
+                " · " span class=[old.then_some("late")] { (written(days, Form::Count)) " days here" }
+                @if number(deal, "slips").unwrap_or(0.0) > 0.0 { " · slipped " (written(number(deal, "slips"), Form::Count)) "×" }
+                " · " (owner_name(owners, text(deal, "owner_id")))
+            }
+            @if let Some(risk) = risk {
+                details.risk { summary { (band(text(risk, "severity"))) " " (text(risk, "message")) } p { (text(risk, "advice")) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Leads to call: the priority queue with reasons, channel and best time; suggestions accepted or rejected (SO-08).
+
+use axum::{
+    Extension,
+    body::Bytes,
+    response::{IntoResponse, Redirect, Response},
+};
+use maud::{Markup, html};
+use revgauge_contract::event::{EventDraft, Reception};
+use serde_json::{Map, Value};
+
+use super::{
+    ask::{Sheet, number, text},
+    figure::{Form, rows_and_sql},
+    form::{Pairs, encode, quoted},
+    layout::{Oops, Page, first_steps, page},
+    table::{band, bar},
+    visit::Visit,
+};
+use crate::problem::Problem;
+
+/// `GET /ui/leads?owner_id=&tier=&q=`
+pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+    let queue = visit
+        .ask_rows(queue_sql(&visit), visit.api.settings.web.page_rows)
+        .await?;
+    let details = visit
+        .ask(details_sql(&visit, &queue, "entity_id", "contact"))
+        .await?;
+    let accounts = visit
+        .ask(details_sql(&visit, &queue, "account_id", "account"))
+        .await?;
+    let owners = visit.owners().await?;
+    let body = html! {
+        (filters(&visit, &owners))
+        @if queue.rows.is_empty() && visit.pairs.all().is_empty() { (first_steps(&visit)) }
+        @else if queue.rows.is_empty() {
+            p.empty { "No lead matches. " a href="/ui/leads" { "Show all" } }
+        }
+        ol.queue {
+            @for row in &queue.rows { (lead(&visit, row, &details, &accounts, &owners)) }
+        }
+        (rows_and_sql(&queue.sql))
+    };
+    Ok(page(
+        &visit,
+        &Page {
+            title: "Leads to call",
+            live: true,
+            body,
+        },
+    ))
+}
+
+fn queue_sql(visit: &Visit) -> String {
+    let mut filter = String::new();
+    for (name, column) in [("owner_id", "owner_id"), ("tier", "tier")] {
+        if let Some(value) = visit.pairs.get(name) {
+            filter += &format!(" AND {column} = {}", quoted(value));
+        }
+    }
+    if let Some(words) = visit.pairs.get("q") {
+        let words = quoted(&words.to_lowercase());
+        filter += &format!(
+            " AND (strpos(lower(coalesce(name, '')), {words}) > 0 OR strpos(lower(entity_id), {words}) > 0)"
+        );
+    }
+    format!(
+        "SELECT entity_id, name, account_id, owner_id, value AS priority, tier, reasons FROM {} \
+         WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL{filter} \
+         ORDER BY priority DESC, entity_id LIMIT {}",
+        visit.scores(),
+        visit.api.settings.web.page_rows
+    )
+}
+
+/// Scores of the entities that a column of the queue names.
+fn details_sql(visit: &Visit, queue: &Sheet, column: &str, kind: &str) -> String {
+    let ids: std::collections::BTreeSet<_> = queue.rows.iter().map(|row| text(row, column)).collect();
+    let ids: Vec<String> = ids.into_iter().map(quoted).collect();
+    let ids = if ids.is_empty() {
+        "''".to_owned()
+    } else {
+        ids.join(", ")
+    };
+    format!(
+        "SELECT entity_id, name, score, value, tier, reasons, json_get_str(facts, 'advice') AS advice, \
+         json_get_str(facts, 'channel') AS channel, json_get_str(facts, 'best_local') AS best_time FROM {} \
+         WHERE entity_kind = '{kind}' AND entity_id IN ({ids})",
+        visit.scores()
+    )
+}
+
+fn of<'a>(details: &'a Sheet, id: &str, score: &str) -> Option<&'a Value> {
+    let mut rows = details.rows.iter();
+    rows.find(|row| text(row, "entity_id") == id && text(row, "score") == score)
+}
+
+fn lead(visit: &Visit, row: &Value, details: &Sheet, accounts: &Sheet, owners: &Sheet) -> Markup {
+    let id = text(row, "entity_id");
+    let action = of(details, id, "next_action");
+    let engagement = of(details, id, "engagement").and_then(|row| number(row, "value"));
+    let account_id = text(row, "account_id");
+    let account = accounts
+        .rows
+        .iter()
+        .find(|row| text(row, "entity_id") == account_id);
+    let account_name = account
+        .map(|row| text(row, "name"))
+        .filter(|name| !name.is_empty())
+        .unwrap_or(account_id);
+    let name = if text(row, "name").is_empty() {
+        id
+    } else {
+        text(row, "name")
+    };
+    html! {
+        li.card {
+            div.lead-head {
+                h2 { a.row href=(visit.link(&format!("/ui/contacts/{}", encode(id)), &[])) { (name) } }
+                (band(text(row, "tier")))
+                (bar(number(row, "priority"), 1.0, Form::Share))
+            }
+            p.meta {
+                @if !account_id.is_empty() { a href=(visit.link(&format!("/ui/accounts/{}", encode(account_id)), &[])) { (account_name) } " · " }
+                @if !text(row, "owner_id").is_empty() { (owner_name(owners, text(row, "owner_id"))) " · " }
+                "engagement " (super::figure::written(engagement, Form::Points))
+            }
+            p.reason { (text(row, "reasons")) }
+            @if let Some(action) = action {
+                @let what = text(action, "tier");
+                div.advice {
+                    p {
+                        strong { (what.replace('_', " ")) }
+                        @if !text(action, "channel").is_empty() { " by " (text(action, "channel")) }
+                        @if !text(action, "best_time").is_empty() { ", best " (text(action, "best_time")) }
+                        @if !text(action, "advice").is_empty() { ": " (text(action, "advice")) }
+                    }
+                    @if visit.as_of.is_none() { (answer_form(visit, id, what)) }
+                }
+            }
+        }
+    }
+}
+
+/// Two buttons; the answer is an event and moves the next suggestion.
+pub(super) fn answer_form(visit: &Visit, contact: &str, action: &str) -> Markup {
+    html! {
+        form.inline method="post" action="/ui/leads/answer" {
+            input type="hidden" name="csrf" value=(visit.session.csrf);
+            input type="hidden" name="contact_id" value=(contact);
+            input type="hidden" name="action" value=(action);
+            input type="hidden" name="back" value=(visit.link(&visit.path, &[]));
+            button type="submit" name="answer" value="accepted" { "Accept" }
+            button type="submit" name="answer" value="rejected" { "Not useful" }
+        }
+    }
+}
+
+/// `POST /ui/leads/answer`: the answer becomes an event like any other.
+pub(super) async fn answer(Extension(visit): Extension<Visit>, body: Bytes) -> Result<Response, Oops> {
+    let form = Pairs::of_body(&body)?;
+    visit.check_form(&form)?;
+    let answer = match form.get("answer") {
+        Some("accepted") => "action.accepted",
+        Some("rejected") => "action.rejected",
+        _ => return Err(Problem::bad("bad_form", "an answer is accepted or rejected").into()),
+    };
+    let contact = form
+        .get("contact_id")
+        .ok_or_else(|| Problem::bad("bad_form", "the answer names no contact"))?;
+    let payload = Map::from_iter([
+        (
+            "action".to_owned(),
+            Value::from(form.get("action").unwrap_or_default()),
+        ),
+        ("answered_by".to_owned(), Value::from(visit.session.name.as_str())),
+    ]);
+    let draft = EventDraft {
+        event_type: Some(answer.to_owned()),
+        event_time: Some(visit.now),
+        contact_id: Some(contact.to_owned()),
+        payload,
+        ..EventDraft::default()
+    };
+    let reception = Reception::live(
+        std::sync::Arc::clone(&visit.session.caller.tenant_id),
+        visit.now,
+        "dashboard",
+    );
+    let event = draft
+        .accept(&reception)
+        .map_err(|refusal| Problem::bad("refused", format!("cannot take the answer: {}", refusal.message)))?;
+    visit.api.intake.append(vec![event]).await?;
+    let back = form
+        .get("back")
+        .filter(|back| back.starts_with("/ui/"))
+        .unwrap_or("/ui/leads");
+    Ok(Redirect::to(back).into_response())
+}
+
+fn filters(visit: &Visit, owners: &Sheet) -> Markup {
+    let chosen = |name: &str, value: &str| visit.pairs.get(name) == Some(value);
+    html! {
+        form.filters method="get" action="/ui/leads" data-filter="1" role="search" {
+            @if let Some(at) = visit.pairs.get("as_of") { input type="hidden" name="as_of" value=(at); }
+            label { "Search " input type="search" name="q" value=(visit.pairs.get("q").unwrap_or_default()) maxlength="100"; }
+            label { "Tier "
+                select name="tier" {
+                    option value="" { "all" }
+                    @for tier in ["tier_1", "tier_2", "tier_3", "tier_4"] { option value=(tier) selected[chosen("tier", tier)] { (tier.replace('_', " ")) } }
+                }
+            }
+            (owner_filter(visit, owners))
+            button type="submit" { "Filter" }
+        }
+    }
+}
+
+/// A choice of reps.
+pub(super) fn owner_filter(visit: &Visit, owners: &Sheet) -> Markup {
+    html! {
+        label { "Rep "
+            select name="owner_id" {
+                option value="" { "all" }
+                @for row in &owners.rows {
+                    @let id = text(row, "user_id");
+                    option value=(id) selected[visit.pairs.get("owner_id") == Some(id)] { (owner_name(owners, id)) }
+                }
+            }
+        }
+    }
+}
+
+/// A rep's name, else the id.
+pub(super) fn owner_name<'a>(owners: &'a Sheet, id: &'a str) -> &'a str {
+    let found = owners.rows.iter().find(|row| text(row, "user_id") == id);
+    found
+        .map(|row| text(row, "name"))
+        .filter(|name| !name.is_empty())
+        .unwrap_or(id)
+}
+
+impl Visit {
+    /// Users of the CRM with their names and managers.
+    pub(super) async fn owners(&self) -> Result<std::sync::Arc<Sheet>, Problem> {
+        self.ask(
+            "SELECT object_id AS user_id, \
+             max(CASE WHEN field = 'name' THEN substr(latest, strpos(latest, '=') + 1) END) AS name, \
+             max(CASE WHEN field = 'manager_id' THEN substr(latest, strpos(latest, '=') + 1) END) AS manager_id, \
+             max(CASE WHEN field = 'role' THEN substr(latest, strpos(latest, '=') + 1) END) AS role \
+             FROM crm_state WHERE object = 'user' GROUP BY object_id ORDER BY name, user_id",
+        )
+        .await
+    }
+}

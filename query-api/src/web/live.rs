@@ -1,0 +1,77 @@
+//! Live pages: a stream that says which entities' scores changed, from now on; the page fetches itself again.
+
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
+
+use axum::{
+    Extension,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use revgauge_contract::{ErrorKind, position::Cursor, score::EntityKind};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{layout::Oops, visit::Visit};
+
+/// Changes within this time are told together.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// `GET /ui/live`. A reader that fell behind starts again from the end: the page shows what is, not what was missed.
+pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+    let after = end_of_feed(&visit).await?;
+    let stream = futures::stream::unfold((visit, after), |(visit, mut after)| async move {
+        let event = loop {
+            visit.api.feed.grown_past(after.position).await;
+            sleep(GATHER).await;
+            // A session that ended meanwhile hears no more.
+            let good = match &visit.session.login {
+                Some(login) => visit.api.users.still_good(login),
+                None => visit.api.keys.still_good(&visit.session.caller),
+            };
+            if !good || visit.api.clock.now() >= visit.session.ends_at {
+                return None;
+            }
+            let page_len = visit.api.settings.feed.page.max(1);
+            let page = match visit.api.feed.read(visit.tenant(), after, page_len).await {
+                Ok(page) => page,
+                Err(failure) if failure.kind == ErrorKind::NotFound => {
+                    after = end_of_feed(&visit).await.ok()?;
+                    break Event::default().event("changed").data("[]");
+                }
+                Err(_) => return None,
+            };
+            let stuck = page.next == after && page.entries.is_empty();
+            after = page.next;
+            let own = page
+                .entries
+                .iter()
+                .filter(|(_, change)| change.tenant_id == visit.tenant());
+            let changed: BTreeSet<_> = own
+                .filter(|(_, change)| change.entity_kind != EntityKind::Tenant)
+                .map(|(_, change)| (change.entity_kind.as_str(), change.entity_id.clone()))
+                .collect();
+            if !changed.is_empty() {
+                break Event::default().event("changed").data(json!(changed).to_string());
+            }
+            if stuck {
+                // The log has grown by what is not there to read yet.
+                sleep(GATHER).await;
+            }
+        };
+        Some((Ok::<_, Infallible>(event), (visit, after)))
+    });
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
+    Ok(Sse::new(stream).keep_alive(keep_alive).into_response())
+}
+
+/// Behind the newest entry.
+async fn end_of_feed(visit: &Visit) -> Result<Cursor, Oops> {
+    let health = visit.api.status.data_health(visit.tenant()).await?;
+    let position = health.positions.get("feed").copied().unwrap_or(0);
+    Ok(Cursor {
+        position: revgauge_contract::Position(position),
+        row: u64::from(u32::MAX),
+    })
+}

@@ -1,0 +1,117 @@
+//! From addresses to pages.
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    http::{HeaderValue, StatusCode, header},
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+
+use super::{
+    admin, data, deal, deals, forecast,
+    gate::{gate, lock_down},
+    layout::Oops,
+    leads, live, people, reports, sign_in, team, workbench,
+};
+use crate::{api::Api, problem::Problem};
+
+/// Pages under `/ui/`, and `/` that leads there. It has no fallback of its own.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    let pages = Router::new()
+        .route("/ui/", get(async || Redirect::to("/ui/forecast")))
+        .route("/ui/forecast", get(forecast::forecast))
+        .route("/ui/deals", get(deals::deals))
+        .route("/ui/deals/{id}", get(deal::deal))
+        .route("/ui/leads", get(leads::leads))
+        .route("/ui/leads/answer", post(leads::answer))
+        .route("/ui/accounts", get(people::accounts))
+        .route("/ui/accounts/{id}", get(people::account))
+        .route("/ui/contacts", get(people::contacts))
+        .route("/ui/contacts/{id}", get(people::contact))
+        .route("/ui/team", get(team::team))
+        .route("/ui/tv", get(team::tv))
+        .route("/ui/reports", get(reports::reports))
+        .route("/ui/reports/{name}", get(reports::report))
+        .route("/ui/sql", get(workbench::workbench))
+        .route("/ui/sql.csv", get(workbench::csv))
+        .route("/ui/data", get(data::data))
+        .route("/ui/admin", get(admin::admin))
+        .route("/ui/admin/keys", post(admin::make_key))
+        .route("/ui/admin/keys/revoke", post(admin::revoke_key))
+        .route("/ui/admin/users", post(admin::make_user))
+        .route("/ui/admin/users/end", post(admin::end_user))
+        .route("/ui/sign-out", post(sign_in::leave))
+        .route("/ui/{*rest}", get(nowhere))
+        .layer(CompressionLayer::new())
+        .route("/ui/live", get(live::live))
+        .layer(from_fn_with_state(Arc::clone(&api), gate));
+    let open = Router::new()
+        .route("/", get(async || Redirect::to("/ui/forecast")))
+        .route("/ui", get(async || Redirect::to("/ui/forecast")))
+        .route("/ui/sign-in", get(sign_in::form).post(sign_in::enter))
+        .route(
+            "/ui/assets/style.css",
+            get(async || asset("text/css", include_str!("assets/style.css"))),
+        )
+        .route(
+            "/ui/assets/live.js",
+            get(async || asset("text/javascript", include_str!("assets/live.js"))),
+        )
+        .route(
+            "/ui/assets/icon.svg",
+            get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))),
+        )
+        .layer(CompressionLayer::new());
+    pages
+        .merge(open)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::extract::DefaultBodyLimit::max(
+            api.settings.http.max_body_bytes,
+        ))
+        .layer(from_fn(lock_down))
+        .with_state(api)
+}
+
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        // A new binary brings new files: an hour is short enough to notice.
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=3600"),
+        ),
+    ];
+    (headers, text).into_response()
+}
+
+async fn nowhere(uri: axum::http::Uri) -> Oops {
+    let path: String = uri.path().chars().take(80).collect();
+    Oops(Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown_page",
+        format!("there is no page '{path}'"),
+    ))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that the panic layer calls"
+)]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no text");
+    tracing::error!(panic = text, "page handler panicked");
+    Oops(Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "the server failed on this page; its log says why",
+    ))
+    .into_response()
+}

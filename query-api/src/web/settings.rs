@@ -1,0 +1,40 @@
+//! Numbers of the dashboards.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of sessions and pages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSettings {
+    /// Hours until a session ends and the person signs in again.
+    pub session_hours: u32,
+    /// Sessions kept; past it the one that ends first goes.
+    pub max_sessions: usize,
+    /// Attempts to sign in with one name a minute.
+    pub sign_in_attempts_per_minute: u32,
+    /// Minutes a sign-in link is good, once.
+    pub link_minutes: u32,
+    /// How long the answer to a query may serve further pages, milliseconds. Many people on the same page cost one query.
+    pub fresh_ms: u64,
+    /// Answers kept for that.
+    pub max_answers: usize,
+    /// Most rows of a table on a page.
+    pub page_rows: usize,
+    /// A source that has brought nothing for so many hours is called stale on every page.
+    pub stale_hours: u32,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self {
+            session_hours: 12,
+            max_sessions: 10_000,
+            sign_in_attempts_per_minute: 10,
+            link_minutes: 60,
+            fresh_ms: 500,
+            max_answers: 512,
+            page_rows: 50,
+            stale_hours: 24,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! One request of a signed-in person: who, for which instant, with which filters.
+
+use std::sync::Arc;
+
+use revgauge_contract::{Timestamp, access::Role, statistics::Knowledge};
+use subtle::ConstantTimeEq as _;
+
+use super::{
+    form::{Pairs, encode, quoted},
+    session::Session,
+};
+use crate::{api::Api, problem::Problem};
+
+/// Given to every page by the gate.
+#[derive(Debug, Clone)]
+pub(super) struct Visit {
+    pub(super) api: Arc<Api>,
+    pub(super) session: Session,
+    pub(super) path: String,
+    pub(super) pairs: Pairs,
+    pub(super) now: Timestamp,
+    /// The past instant that was picked; absent for now.
+    pub(super) as_of: Option<Timestamp>,
+}
+
+impl Visit {
+    pub(super) fn new(api: Arc<Api>, session: Session, path: String, pairs: Pairs) -> Result<Self, Problem> {
+        let now = api.clock.now();
+        let as_of = match pairs.get("as_of") {
+            None => None,
+            Some(text) => {
+                let at: Timestamp = text.parse().map_err(|error| {
+                    Problem::bad(
+                        "bad_instant",
+                        format!("cannot read the instant '{}': {error}", short(text)),
+                    )
+                    .hint("write it as 2026-01-31T09:30, in UTC")
+                })?;
+                if at > now {
+                    return Err(Problem::bad("as_of_ahead", format!("{at} is still to come"))
+                        .hint("pick an instant of the past, or leave it empty for now"));
+                }
+                Some(at)
+            }
+        };
+        Ok(Self {
+            api,
+            session,
+            path,
+            pairs,
+            now,
+            as_of,
+        })
+    }
+
+    pub(super) fn tenant(&self) -> &str {
+        &self.session.caller.tenant_id
+    }
+
+    pub(super) fn is_admin(&self) -> bool {
+        self.session.caller.role == Role::Admin
+    }
+
+    /// The instant the page is for.
+    pub(super) fn at(&self) -> Timestamp {
+        self.as_of.unwrap_or(self.now)
+    }
+
+    pub(super) fn knowledge(&self) -> Knowledge {
+        self.as_of.map_or(Knowledge::Now, Knowledge::At)
+    }
+
+    /// The relation with all scores for the picked instant.
+    pub(super) fn scores(&self) -> String {
+        self.relation("scores", "scores_as_of")
+    }
+
+    /// The relation with all deals for the picked instant.
+    pub(super) fn deals(&self) -> String {
+        self.relation("deals", "pipeline_as_of")
+    }
+
+    fn relation(&self, now: &str, then: &str) -> String {
+        self.as_of.map_or_else(
+            || now.to_owned(),
+            |at| format!("{then}({})", quoted(&at.to_string())),
+        )
+    }
+
+    /// A link within the dashboards that keeps the picked instant.
+    pub(super) fn link(&self, path: &str, pairs: &[(&str, &str)]) -> String {
+        let as_of = self.pairs.get("as_of").map(|text| ("as_of", text));
+        address(path, pairs.iter().copied().chain(as_of))
+    }
+
+    /// Refuses a form that another site may have sent.
+    pub(super) fn check_form(&self, form: &Pairs) -> Result<(), Problem> {
+        let given = form.get("csrf").unwrap_or_default();
+        if bool::from(given.as_bytes().ct_eq(self.session.csrf.as_bytes())) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            axum::http::StatusCode::FORBIDDEN,
+            "stale_form",
+            "this form is from another session",
+        )
+        .hint("go back, reload the page and send it again"))
+    }
+}
+
+/// An address of path and pairs; empty values are left out.
+pub(super) fn address<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs: Vec<String> = pairs
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={}", encode(value)))
+        .collect();
+    if pairs.is_empty() {
+        return path.to_owned();
+    }
+    format!("{path}?{}", pairs.join("&"))
+}
+
+pub(super) fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
