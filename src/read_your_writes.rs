@@ -141,7 +141,6 @@ impl ScoreService for ReadYourWrites {
         self.inner.alerts(tenant_id, at, knowledge).await
     }
 
-<<<<<<< HEAD
     async fn duplicates(
         &self,
         tenant_id: &str,
@@ -149,7 +148,8 @@ impl ScoreService for ReadYourWrites {
     ) -> Result<Vec<DuplicateAccounts>, Failure> {
         self.caught.up_for(knowledge).await;
         self.inner.duplicates(tenant_id, knowledge).await
-=======
+    }
+
     async fn text_signals(
         &self,
         tenant_id: &str,
@@ -158,7 +158,6 @@ impl ScoreService for ReadYourWrites {
     ) -> Result<Vec<revgauge_contract::text::TextSignal>, Failure> {
         self.caught.up_for(knowledge).await;
         self.inner.text_signals(tenant_id, at, knowledge).await
->>>>>>> 1a8c83d (Text signals and the compliance report by REST and SQL)
     }
 
     async fn keys(

@@ -20,9 +20,8 @@ use revgauge_journal::{DurableDedup, FeedJournal, Journal, JournalName, Pump, St
 use revgauge_lake::Lake;
 use revgauge_models::{
     Definitions,
-    live::LiveScorer,
-    reports::Reports,
     live::{FeedMemory, LiveScorer},
+    reports::Reports,
     service::{Memories, Scoring},
 };
 use revgauge_pipelines::{Runtime, Statistics};
@@ -527,10 +526,8 @@ fn open_doors(
         metrics: doors::metrics()?,
     })?;
     let router = revgauge_connectors::http::router(door).merge(revgauge_query_api::router(Arc::clone(&api)));
-    Ok((router, api))
-    let doors = revgauge_connectors::http::router(door).merge(revgauge_query_api::router(api));
     if settings.telemetry.otlp.endpoint.is_empty() {
-        return Ok(doors);
+        return Ok((router, api));
     }
-    Ok(doors.layer(axum::middleware::from_fn(otlp::traced)))
+    Ok((router.layer(axum::middleware::from_fn(otlp::traced)), api))
 }

@@ -271,7 +271,6 @@ impl ScoreService for Scoring {
         Ok(alerts)
     }
 
-<<<<<<< HEAD
     async fn duplicates(
         &self,
         tenant_id: &str,
@@ -288,7 +287,8 @@ impl ScoreService for Scoring {
                 evidence: group.evidence,
             })
             .collect())
-=======
+    }
+
     async fn text_signals(
         &self,
         tenant_id: &str,
@@ -297,7 +297,6 @@ impl ScoreService for Scoring {
     ) -> Result<Vec<TextSignal>, Failure> {
         let view = self.view(tenant_id, knowledge).await?;
         texts::all(&view, at, self.settings.chunk_entities).await
->>>>>>> 1a8c83d (Text signals and the compliance report by REST and SQL)
     }
 
     async fn keys(

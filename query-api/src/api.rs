@@ -15,9 +15,8 @@ use datafusion::execution::session_state::SessionState;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use revgauge_contract::{
-    Clock, ErrorKind, cut::CutReader, error::Failure, feed::FeedReader, reports::ReportService,
     Clock, ErrorKind, cut::CutReader, error::Failure, feed::FeedReader, intake::EventIntake,
-    score::ScoreService,
+    reports::ReportService, score::ScoreService,
 };
 use tokio::runtime::Handle;
 

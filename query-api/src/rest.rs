@@ -5,8 +5,8 @@
 
 mod alerts;
 mod arguments;
-mod dead_letters;
 mod briefing;
+mod dead_letters;
 mod deal;
 mod doors;
 mod duplicates;

@@ -13,8 +13,8 @@ mod run;
 mod score_table;
 mod session;
 mod stop;
-mod waterfall_function;
 mod text_tables;
+mod waterfall_function;
 
 pub use catalog::{CatalogColumn, CatalogSource, CatalogTable};
 pub use encode::Format;
@@ -25,7 +25,7 @@ pub(crate) use door::post_sql;
 pub(crate) use error::nearest;
 pub(crate) use object_table::text_of;
 pub(crate) use run::{Slots, describe_statement, open_frame, open_statement};
-pub(crate) use session::{Addition, CATALOG, SCHEMA, ShownTable, base_session};
 pub(crate) use run::{Slots, open_frame};
 pub(crate) use session::base_session;
+pub(crate) use session::{Addition, CATALOG, SCHEMA, ShownTable, base_session};
 pub(crate) use waterfall_function::record_of as waterfall_record;

@@ -313,7 +313,6 @@ pub trait ScoreService: Send + Sync {
         knowledge: Knowledge,
     ) -> Result<Vec<Alert>, Failure>;
 
-<<<<<<< HEAD
     /// Companies that are several accounts (SO-68), the surest first. Costs one pass over all accounts.
     ///
     /// # Errors
@@ -323,7 +322,7 @@ pub trait ScoreService: Send + Sync {
         tenant_id: &str,
         knowledge: Knowledge,
     ) -> Result<Vec<DuplicateAccounts>, Failure>;
-=======
+
     /// Signals in the texts of all deals that are within their retention at the instant, and the texts not read.
     ///
     /// # Errors
@@ -334,7 +333,6 @@ pub trait ScoreService: Send + Sync {
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<TextSignal>, Failure>;
->>>>>>> 1a8c83d (Text signals and the compliance report by REST and SQL)
 
     /// Every layer-1 key that is this entity (ids, addresses, domains, merged ids), for timelines.
     ///

@@ -14,14 +14,8 @@ use revgauge_contract::{access::Caller, score::EntityKind};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    alerts, arguments::Arguments, deal, doors, entity, feed, guard::guard, keys, lists, openapi, operations,
-    reports,
-    alerts, arguments::Arguments, dead_letters, deal, doors, duplicates, entity, feed, guard::guard, keys,
-    lists, openapi, operations,
-    texts,
-    alerts, arguments::Arguments, briefing, deal, doors, entity, feed, guard::guard, keys, lists, openapi,
-    operations, texts,
-    users,
+    alerts, arguments::Arguments, briefing, dead_letters, deal, doors, duplicates, entity, feed,
+    guard::guard, keys, lists, openapi, operations, reports, texts, users,
 };
 use crate::{api::Api, problem::Problem, sql::post_sql};
 

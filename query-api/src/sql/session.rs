@@ -37,11 +37,11 @@ use super::{
     },
     score_table::ScoreTable,
     stop::{StopSign, StoppableJoins},
+    text_tables::text_tables,
     waterfall_function::{PARTS, WaterfallFunction},
 };
 use crate::{
     access::TenantTable, api::Api, freshness::Freshness, reports::ReportSchema, settings::SqlSettings,
-    text_tables::text_tables,
 };
 
 /// Name of the one catalogue.
@@ -269,6 +269,7 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
         DUPLICATES,
         Arc::new(fetch),
     ));
+    tables.extend(text_tables(api, tenant_id, now));
     tables
 }
 
@@ -282,8 +283,6 @@ fn records<T: serde::Serialize>(rows: &[T]) -> Result<Vec<Value>, Failure> {
     rows.iter()
         .map(|row| serde_json::to_value(row).map_err(unprintable))
         .collect()
-    tables.extend(text_tables(api, tenant_id, now));
-    tables
 }
 
 pub(super) fn unprintable(error: &serde_json::Error) -> Failure {
