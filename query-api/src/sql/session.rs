@@ -141,18 +141,6 @@ pub(super) async fn open(
         "why each score of one entity changed between two instants, a row a part",
         CHANGES,
     );
-    let documents = documents.finish()?;
-    shown.push(ShownTable {
-        name: "table_columns".to_owned(),
-        schema: documents.schema(),
-    });
-    schema.register_table("table_columns".to_owned(), documents)?;
-    let catalog = Arc::new(MemoryCatalogProvider::new());
-    catalog.register_schema(SCHEMA, schema)?;
-    let base = addition.map_or_else(|| api.base_session.clone(), Addition::base);
-    if let Some((name, added)) = addition.map(|addition| addition.schema(shown)) {
-        catalog.register_schema(name, added)?;
-    }
     documents.describe_function(
         "waterfall(from, to, mode, period_start, period_end, team_of)",
         "what moved the open pipeline between two instants, net or gross, a row a deal and bar",
@@ -161,7 +149,12 @@ pub(super) async fn open(
     for report in api.reports.all() {
         documents.describe_report(report);
     }
-    schema.register_table("table_columns".to_owned(), documents.finish()?)?;
+    let documents = documents.finish()?;
+    shown.push(ShownTable {
+        name: "table_columns".to_owned(),
+        schema: documents.schema(),
+    });
+    schema.register_table("table_columns".to_owned(), documents)?;
     let catalog = Arc::new(MemoryCatalogProvider::new());
     let schema = ReportSchema {
         tables: schema,
@@ -171,6 +164,10 @@ pub(super) async fn open(
         as_of: now,
     };
     catalog.register_schema(SCHEMA, Arc::new(schema))?;
+    let base = addition.map_or_else(|| api.base_session.clone(), Addition::base);
+    if let Some((name, added)) = addition.map(|addition| addition.schema(shown)) {
+        catalog.register_schema(name, added)?;
+    }
     let catalogs = Arc::new(MemoryCatalogProviderList::new());
     catalogs.register_catalog(CATALOG.to_owned(), catalog);
     let state = SessionStateBuilder::new_from_existing(base)
