@@ -6,8 +6,7 @@ use axum::{
     Extension,
     body::Bytes,
     extract::{Path, State, rejection::BytesRejection},
-    http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use revgauge_contract::access::Caller;
 use serde::Deserialize;
@@ -46,8 +45,10 @@ pub(super) async fn create(
     let user = users
         .create(&caller.tenant_id, wanted.role, &wanted.login, &wanted.password)
         .await?;
-    let body = answer(&api.freshness(&caller.tenant_id), [("user", value(user)?)]);
-    Ok((StatusCode::CREATED, body).into_response())
+    Ok(answer(
+        &api.freshness(&caller.tenant_id),
+        [("user", value(user)?)],
+    ))
 }
 
 /// `DELETE /v1/users/{login}`
@@ -69,6 +70,5 @@ pub(super) async fn sign_in_link(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     let path = value(sign_in_path(&api, &caller))?;
-    let body = answer(&api.freshness(&caller.tenant_id), [("path", path)]);
-    Ok((StatusCode::CREATED, body).into_response())
+    Ok(answer(&api.freshness(&caller.tenant_id), [("path", path)]))
 }

@@ -102,7 +102,8 @@ async fn real_answers_fit_the_document() {
             let mut target = path
                 .replace("{id}", id)
                 .replace("reports/{name}", "reports/pipeline_by_stage")
-                .replace("{name}", "contact_engagement");
+                .replace("{name}", "contact_engagement")
+                .replace("{login}", "mo");
             if target.contains("{key_id}") {
                 let keys = world.get("admin", "/v1/keys").await.json();
                 let key = keys["items"].as_array().expect("keys").last().expect("key")["key_id"]
@@ -118,6 +119,7 @@ async fn real_answers_fit_the_document() {
                 "/v1/sql" => r#"{"sql":"select * from events"}"#,
                 "/v1/keys" => r#"{"role":"service","name":"x"}"#,
                 "/v1/dead-letters" => r#"{"items":[]}"#,
+                "/v1/users" => r#"{"role":"manager","login":"mo","password":"correct horse"}"#,
                 _ => "",
             };
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("method");

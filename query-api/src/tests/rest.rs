@@ -13,7 +13,7 @@ async fn nothing_but_health_opens_without_a_key() {
         "/v1/sql",
         "/v1/nothing",
         "/metrics",
-        "/",
+        "/nothing",
         "/v1/openapi.json",
         "/v1/score-feed/stream",
     ] {
