@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod doors;
 mod output;
+mod postgres;
 mod read_your_writes;
 mod run_file;
 mod serve;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::ServeArgs,
     commands::Context,
+    postgres,
     run_file::RunningServer,
     settings::Settings,
     wire::{Node, Purpose},
@@ -27,6 +28,11 @@ pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
     }
     let server = Server::start(&context.settings).await?;
     say(&format!("listening on {}  (Ctrl-C stops)", server.url()));
+    if let Some((address, _)) = &server.postgres {
+        say(&format!(
+            "PostgreSQL clients: {address}, user = key id, password = the key"
+        ));
+    }
     stop_signal().await?;
     say("stopping: open requests end, what is buffered is written");
     server.stop().await
@@ -74,6 +80,7 @@ pub(crate) struct Server {
     url: String,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
+    postgres: Option<(String, JoinHandle<()>)>,
     grace: Duration,
 }
 
@@ -95,6 +102,7 @@ impl Server {
             operator_secret: node.operator_secret().to_owned(),
         })?;
         let stop = CancellationToken::new();
+        let postgres = postgres::open(node.api(), &settings.api.postgres, &stop).await?;
         let (router, stopped) = (node.router(), stop.clone());
         let serving = tokio::spawn(async move {
             axum::serve(listener, router.into_make_service())
@@ -107,6 +115,7 @@ impl Server {
             url,
             stop,
             serving,
+            postgres,
             grace,
         })
     }
@@ -130,6 +139,9 @@ impl Server {
         let abort = self.serving.abort_handle();
         if tokio::time::timeout(self.grace, self.serving).await.is_err() {
             abort.abort();
+        }
+        if let Some((_, serving)) = self.postgres {
+            let _ = tokio::time::timeout(self.grace, serving).await;
         }
         self.node.close(self.grace).await
     }

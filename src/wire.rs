@@ -39,6 +39,7 @@ use crate::{
 /// All rooms of one deployment, joined.
 pub(crate) struct Node {
     router: Router,
+    api: Arc<Api>,
     operator_secret: String,
     rooms: Arc<Rooms>,
     background: CancellationToken,
@@ -199,9 +200,10 @@ impl Node {
             .thread_name("query")
             .enable_all()
             .build()?;
-        let router = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
+        let (router, api) = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
         Ok(Self {
             router,
+            api,
             operator_secret,
             rooms,
             background,
@@ -217,6 +219,11 @@ impl Node {
     /// All doors, in and out.
     pub(crate) fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// What the doors out share.
+    pub(crate) const fn api(&self) -> &Arc<Api> {
+        &self.api
     }
 
     /// The rooms behind the doors.
@@ -470,7 +477,7 @@ fn open_doors(
     rooms: &Arc<Rooms>,
     cuts: &Arc<dyn CutReader>,
     query_runtime: &tokio::runtime::Handle,
-) -> Result<Router> {
+) -> Result<(Router, Arc<Api>)> {
     let intake: Arc<dyn EventIntake> = Arc::clone(&rooms.journal) as _;
     let door = Arc::new(Door::new(
         intake,
@@ -497,5 +504,6 @@ fn open_doors(
         query_runtime: query_runtime.clone(),
         metrics: doors::metrics()?,
     })?;
-    Ok(revgauge_connectors::http::router(door).merge(revgauge_query_api::router(api)))
+    let router = revgauge_connectors::http::router(door).merge(revgauge_query_api::router(Arc::clone(&api)));
+    Ok((router, api))
 }

@@ -4,6 +4,7 @@
 pub mod access;
 mod api;
 pub mod freshness;
+pub mod pg;
 mod problem;
 mod rest;
 pub mod settings;

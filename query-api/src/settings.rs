@@ -14,6 +14,43 @@ pub struct ApiSettings {
     pub sql: SqlSettings,
     /// The score feed.
     pub feed: FeedSettings,
+    /// The PostgreSQL wire.
+    pub postgres: PostgresSettings,
+}
+
+/// The PostgreSQL door. Memory, rows and time of a query are those of [`SqlSettings`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PostgresSettings {
+    /// Whether the door is open.
+    pub enabled: bool,
+    /// Address; port 0 takes a free one.
+    pub listen: String,
+    /// PEM file of the certificate chain; without it and `tls_key` the door makes a certificate of its own at start,
+    /// which clients must not verify (`sslmode=require`).
+    pub tls_certificate: Option<std::path::PathBuf>,
+    /// PEM file of the certificate's private key.
+    pub tls_key: Option<std::path::PathBuf>,
+    /// Connections open at the same time.
+    pub connections: usize,
+    /// How long a client may leave rows unread before its connection is dropped, milliseconds.
+    pub stalled_client_ms: u64,
+    /// Cursors one connection may hold open.
+    pub cursors_per_connection: usize,
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: "127.0.0.1:5433".to_owned(),
+            tls_certificate: None,
+            tls_key: None,
+            connections: 200,
+            stalled_client_ms: 60_000,
+            cursors_per_connection: 16,
+        }
+    }
 }
 
 /// Limits of every request.

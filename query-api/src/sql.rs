@@ -22,5 +22,5 @@ pub use run::{CollectedAnswer, QueryAnswer, SqlRequest, open_sql, run_sql};
 pub(crate) use door::post_sql;
 pub(crate) use error::nearest;
 pub(crate) use object_table::text_of;
-pub(crate) use run::{Slots, open_frame};
-pub(crate) use session::base_session;
+pub(crate) use run::{Slots, describe_statement, open_frame, open_statement};
+pub(crate) use session::{Addition, CATALOG, SCHEMA, ShownTable, base_session};

@@ -266,6 +266,16 @@ impl KeyStore {
         Some((entry.caller.clone(), record.scram.clone()))
     }
 
+    /// [`Self::scram`], but looks at the store first as [`Self::authenticate_fresh`] does.
+    pub async fn scram_fresh(&self, key_id: &str) -> Option<(Caller, ScramVerifier)> {
+        let known = self.scram(key_id);
+        if known.is_none() && self.claim_refresh() {
+            self.refresh_and_log().await;
+            return self.scram(key_id);
+        }
+        known
+    }
+
     /// Revokes a key at once in this process, within `refresh_ms` in the others. Revoking twice is no error.
     ///
     /// # Errors

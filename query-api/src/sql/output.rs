@@ -33,7 +33,7 @@ impl OutputShape {
             } else {
                 field.data_type().clone()
             };
-            Field::new(name, kind, true)
+            Field::new(name, kind, true).with_metadata(field.metadata().clone())
         });
         Self {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),

@@ -15,7 +15,8 @@ use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     common::{ParamValues, ScalarValue},
     dataframe::DataFrame,
-    execution::context::SQLOptions,
+    execution::{context::SQLOptions, session_state::SessionState},
+    logical_expr::LogicalPlan,
     prelude::SessionContext,
     sql::{parser::Statement, sqlparser::ast},
 };
@@ -28,7 +29,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{error::SqlError, output::OutputShape, session, stop::StopSign};
+use super::{
+    error::SqlError,
+    output::OutputShape,
+    session::{self, Addition},
+    stop::StopSign,
+};
 use crate::{api::Api, freshness::Freshness, settings::SqlSettings};
 
 /// Rows handed to an encoder at once, so that encoding never holds a serving thread for long.
@@ -158,7 +164,66 @@ pub async fn open_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> R
     };
     let plan: Planner =
         Box::new(move |context| Box::pin(async move { plan_sql(&context, &request.sql, params).await }));
-    start(api, tenant_id, limits, plan).await
+    start(api, tenant_id, limits, plan, None).await
+}
+
+/// Starts a statement that a door has parsed itself, in a session with what the door adds.
+///
+/// # Errors
+/// As [`open_sql`].
+pub(crate) async fn open_statement(
+    api: &Arc<Api>,
+    tenant_id: &str,
+    statement: ast::Statement,
+    params: Option<ParamValues>,
+    timeout_ms: u64,
+    addition: Arc<dyn Addition>,
+) -> Result<QueryAnswer, SqlError> {
+    let limits = Limits {
+        rows: api.settings.sql.max_rows,
+        cut: false,
+        timeout_ms: timeout_ms.clamp(1, api.settings.sql.max_timeout_ms),
+    };
+    let plan: Planner = Box::new(move |context| {
+        Box::pin(async move {
+            let state = context.state();
+            let plan = plan_statement(&state, Statement::Statement(Box::new(statement))).await?;
+            let frame = DataFrame::new(state, plan);
+            Ok(match params {
+                Some(params) => frame.with_param_values(params)?,
+                None => frame,
+            })
+        })
+    });
+    start(api, tenant_id, limits, plan, Some(addition)).await
+}
+
+/// The plan of a statement, for its parameters and columns; nothing runs. Costs a session and the planning.
+///
+/// # Errors
+/// As [`open_sql`], for what shows before running.
+pub(crate) async fn describe_statement(
+    api: &Arc<Api>,
+    tenant_id: &str,
+    statement: ast::Statement,
+    addition: Arc<dyn Addition>,
+) -> Result<LogicalPlan, SqlError> {
+    let (inner, tenant_id): (_, Arc<str>) = (Arc::clone(api), Arc::from(tenant_id));
+    let timeout_ms = api.settings.sql.timeout_ms;
+    let work = async move {
+        let session = session::open(&inner, &tenant_id, &StopSign::default(), Some(&*addition)).await?;
+        let state = session.context.state();
+        plan_statement(&state, Statement::Statement(Box::new(statement))).await
+    };
+    let mut task = api.query_runtime.spawn(Box::pin(work));
+    match timeout_at(Instant::now() + Duration::from_millis(timeout_ms), &mut task).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => Err(SqlError::internal(&error.to_string())),
+        Err(_) => {
+            task.abort();
+            Err(SqlError::time_limit(timeout_ms))
+        }
+    }
 }
 
 /// Starts a query that a door builds itself, cut after `rows`.
@@ -173,7 +238,7 @@ pub(crate) async fn open_frame(
         cut: true,
         timeout_ms: api.settings.sql.timeout_ms,
     };
-    start(api, tenant_id, limits, Box::new(plan)).await
+    start(api, tenant_id, limits, Box::new(plan), None).await
 }
 
 type Planner = Box<dyn FnOnce(SessionContext) -> BoxFuture<'static, Result<DataFrame, SqlError>> + Send>;
@@ -236,6 +301,7 @@ async fn start(
     tenant_id: &str,
     limits: Limits,
     plan: Planner,
+    addition: Option<Arc<dyn Addition>>,
 ) -> Result<QueryAnswer, SqlError> {
     let tenant_id: Arc<str> = Arc::from(tenant_id);
     let slot = api.slots.take(&tenant_id, &api.settings.sql)?;
@@ -246,7 +312,8 @@ async fn start(
     let sign = stop.clone();
     let task = api.query_runtime.spawn(async move {
         let _slot = slot;
-        let work = Box::pin(compute(&inner, &tenant_id, limits, plan, &sender, &sign));
+        let added = addition.as_deref();
+        let work = Box::pin(compute(&inner, &tenant_id, limits, plan, &sender, &sign, added));
         let error = match timeout_at(deadline, work).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
@@ -281,8 +348,9 @@ async fn compute(
     plan: Planner,
     sender: &Sender<Result<Step, SqlError>>,
     stop: &StopSign,
+    addition: Option<&dyn Addition>,
 ) -> Result<(), SqlError> {
-    let session = session::open(api, tenant_id, stop).await?;
+    let session = session::open(api, tenant_id, stop, addition).await?;
     let frame = plan(session.context).await?;
     let mut stream = frame.execute_stream().await?;
     let shape = OutputShape::of(&stream.schema());
@@ -330,6 +398,16 @@ async fn plan_sql(
     let state = context.state();
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(sql, &dialect)?;
+    let plan = plan_statement(&state, statement).await?;
+    let frame = DataFrame::new(state, plan);
+    if params.is_empty() {
+        return Ok(frame);
+    }
+    Ok(frame.with_param_values(ParamValues::from(params))?)
+}
+
+/// The plan of a statement that reads; anything else is refused, before and after planning.
+async fn plan_statement(state: &SessionState, statement: Statement) -> Result<LogicalPlan, SqlError> {
     only_reads(&statement)?;
     let plan = state.statement_to_plan(statement).await?;
     SQLOptions::new()
@@ -337,11 +415,7 @@ async fn plan_sql(
         .with_allow_dml(false)
         .with_allow_statements(false)
         .verify_plan(&plan)?;
-    let frame = DataFrame::new(state, plan);
-    if params.is_empty() {
-        return Ok(frame);
-    }
-    Ok(frame.with_param_values(ParamValues::from(params))?)
+    Ok(plan)
 }
 
 /// Statements that could ever read; the plan is checked again afterwards.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use datafusion::{
     arrow::{
         array::{ArrayRef, RecordBatch, StringViewBuilder},
-        datatypes::{DataType, Field, Schema},
+        datatypes::{DataType, Field, Schema, SchemaRef},
     },
     catalog::{
         CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
-        MemorySchemaProvider, SchemaProvider as _, TableProvider,
+        MemorySchemaProvider, SchemaProvider, TableProvider,
     },
     common::Result,
     datasource::MemTable,
@@ -36,8 +36,10 @@ use super::{
 };
 use crate::{access::TenantTable, api::Api, freshness::Freshness, settings::SqlSettings};
 
-const CATALOG: &str = "revgauge";
-const SCHEMA: &str = "public";
+/// Name of the one catalogue.
+pub(crate) const CATALOG: &str = "revgauge";
+/// Name of the schema that holds a tenant's tables.
+pub(crate) const SCHEMA: &str = "public";
 
 /// Functions whose one value may be as long as the asker likes, which no memory pool sees.
 const UNBOUNDED: [&str; 7] = [
@@ -70,6 +72,23 @@ pub(crate) fn base_session(settings: &SqlSettings) -> Result<SessionState> {
     Ok(state)
 }
 
+/// What a door adds to the sessions of its queries: functions, planner rules and a schema of its own. It is given names
+/// and columns, never rows.
+pub(crate) trait Addition: Send + Sync {
+    /// The state sessions start from instead of [`base_session`].
+    fn base(&self) -> SessionState;
+
+    /// Name and content of the added schema, given the tables shown to the tenant, with their descriptions.
+    fn schema(&self, tables: Vec<ShownTable>) -> (&'static str, Arc<dyn SchemaProvider>);
+}
+
+/// A table as a door's own catalogue may show it.
+#[derive(Debug, Clone)]
+pub(crate) struct ShownTable {
+    pub(crate) name: String,
+    pub(crate) schema: SchemaRef,
+}
+
 /// A session and how fresh its cut is.
 pub(super) struct TenantSession {
     pub(super) context: SessionContext,
@@ -81,15 +100,21 @@ pub(super) async fn open(
     api: &Api,
     tenant_id: &Arc<str>,
     stop: &StopSign,
+    addition: Option<&dyn Addition>,
 ) -> Result<TenantSession, SqlError> {
     let now = api.clock.now();
     let offered = api.catalog.tables(tenant_id).await.map_err(SqlError::failure)?;
     let freshness = Freshness::of(tenant_id, now, api.cuts.watermarks(tenant_id));
     let schema = Arc::new(MemorySchemaProvider::new());
     let mut documents = Documents::default();
+    let mut shown = Vec::new();
     let all = offered.into_iter().chain(own_tables(api, tenant_id, now));
     for table in all {
         documents.describe(&table);
+        shown.push(ShownTable {
+            name: table.name.clone(),
+            schema: table.provider.schema(),
+        });
         let walled = TenantTable::try_new(&table.name, Arc::clone(tenant_id), table.provider)?;
         schema.register_table(table.name, Arc::new(walled))?;
     }
@@ -108,12 +133,21 @@ pub(super) async fn open(
         "why each score of one entity changed between two instants, a row a part",
         CHANGES,
     );
-    schema.register_table("table_columns".to_owned(), documents.finish()?)?;
+    let documents = documents.finish()?;
+    shown.push(ShownTable {
+        name: "table_columns".to_owned(),
+        schema: documents.schema(),
+    });
+    schema.register_table("table_columns".to_owned(), documents)?;
     let catalog = Arc::new(MemoryCatalogProvider::new());
     catalog.register_schema(SCHEMA, schema)?;
+    let base = addition.map_or_else(|| api.base_session.clone(), Addition::base);
+    if let Some((name, added)) = addition.map(|addition| addition.schema(shown)) {
+        catalog.register_schema(name, added)?;
+    }
     let catalogs = Arc::new(MemoryCatalogProviderList::new());
     catalogs.register_catalog(CATALOG.to_owned(), catalog);
-    let state = SessionStateBuilder::new_from_existing(api.base_session.clone())
+    let state = SessionStateBuilder::new_from_existing(base)
         .with_session_id(String::new())
         .with_catalog_list(catalogs)
         .with_physical_optimizer_rule(Arc::new(StoppableJoins(stop.clone())))

@@ -46,6 +46,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("augurs", &["models"]),
     ("pgwire", &["query-api"]),
     ("datafusion-pg-catalog", &["query-api"]),
+    ("arrow-pg", &["query-api"]),
     ("arrow-flight", &["query-api"]),
     ("rmcp", &["query-api"]),
     ("maud", &["query-api"]),

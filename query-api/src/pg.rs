@@ -1,0 +1,19 @@
+//! The PostgreSQL wire: psql, drivers and BI tools ask the same sessions as every other door.
+//!
+//! A connection is bound to the caller of its login for as long as it lives. Settings, cursors and the cancel sign are the
+//! connection's own; each statement opens a session on the query runtime with its own cut, memory and time.
+
+mod answer;
+mod cancel;
+mod catalog;
+mod commands;
+mod connection;
+mod copy;
+mod door;
+mod functions;
+mod login;
+mod queries;
+mod scram;
+mod sqlstate;
+
+pub use door::{PgDoor, PgDoorError};
