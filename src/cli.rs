@@ -136,6 +136,13 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge doctor\n  revgauge doctor --settings   # every setting with its value"
     )]
     Doctor(DoctorArgs),
+    /// Win models: measure the training pipeline on public data sets.
+    #[cfg(feature = "training")]
+    #[command(after_help = "Example:\n  revgauge models suite ./datasets > table.md")]
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
     /// Measure ingestion, latency, memory and restart on this machine.
     #[command(
         after_help = "Example:\n  revgauge bench ingest --events 2000000\n  revgauge bench latency --rate 20000 --seconds 30"
@@ -143,6 +150,20 @@ pub(crate) enum Command {
     Bench {
         #[command(subcommand)]
         command: BenchCommand,
+    },
+}
+
+#[cfg(feature = "training")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Fit and measure every public set below a folder; prints the Markdown tables of docs/MODELS.md.
+    Suite {
+        /// The folder that holds the public sets.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Measure only the sets whose name holds this text.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
     },
 }
 

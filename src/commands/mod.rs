@@ -8,6 +8,8 @@ mod demo;
 mod doctor;
 mod import;
 mod keys;
+#[cfg(feature = "training")]
+mod models;
 mod pipelines;
 mod query;
 mod scores;
@@ -54,6 +56,8 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Keys { command } => keys::run(&context, command).await,
         Command::DeadLetters { command } => dead_letters::run(&context, command).await,
         Command::Doctor(args) => doctor::run(&context, args).await,
+        #[cfg(feature = "training")]
+        Command::Models { command } => models::run(command).await,
         Command::Bench { command } => bench::run(&context, command).await,
     }
 }

@@ -1,1 +1,8 @@
 //! Point-in-time training sets, fits, calibration, leakage probes, backtests and model cards.
+#![doc = include_str!("../README.md")]
+
+pub mod fit;
+pub mod metrics;
+pub mod probes;
+pub mod suite;
+pub mod table;

@@ -1,0 +1,300 @@
+//! What is a trained win model, and what does it say about a row? The artifact that training writes and serving reads.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::encode::{Cell, EncodedColumn};
+
+/// Version of the layout written today; an artifact of another is refused.
+pub const ARTIFACT_FORMAT: u32 = 1;
+
+/// Log-odds are kept within this distance from 0 (probability 1e-13 to 1 - 1e-13), so that no model is ever certain.
+const LOG_ODDS_LIMIT: f64 = 30.0;
+
+/// A node of a regression tree over encoded numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TreeNode {
+    /// What a row ending here adds; for an inner node the cover-weighted mean of its children.
+    pub value: f64,
+    /// The question, if there is one.
+    pub split: Option<Split>,
+}
+
+/// `number[feature] < at` goes left, else right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Index of the encoded number.
+    pub feature: usize,
+    /// Threshold.
+    pub at: f64,
+    /// Index of the node below, always greater than the asking node's own.
+    pub left: usize,
+    /// Index of the node at or above, likewise.
+    pub right: usize,
+}
+
+/// A trained model: encoding, linear part, trees, and the calibration of their weighted log-odds.
+///
+/// ```text
+/// log-odds = slope * (share_linear * (bias + weights . x) + (1 - share_linear) * (base + sum of trees)) + offset
+/// ```
+/// Calibration is Platt's, a straight line in log-odds, so that contributions keep summing to what is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WinArtifact {
+    /// [`ARTIFACT_FORMAT`].
+    pub format: u32,
+    /// Name for people.
+    pub name: String,
+    /// Raw columns in their order.
+    pub columns: Vec<EncodedColumn>,
+    /// Share of the linear part, 0 to 1.
+    pub share_linear: f64,
+    /// Constant of the linear part.
+    pub bias: f64,
+    /// Weight of each encoded number.
+    pub weights: Vec<f64>,
+    /// Constant of the trees.
+    pub base: f64,
+    /// The trees; node 0 is the root.
+    pub trees: Vec<Vec<TreeNode>>,
+    /// Slope of the calibration, at least 0. 0 means that no signal was found and the base rate is all there is.
+    pub slope: f64,
+    /// Offset of the calibration.
+    pub offset: f64,
+    /// Rows the model was trained on.
+    pub rows: usize,
+    /// Those of them that were won.
+    pub won: usize,
+    /// Calibrated log-odds of held-out rows at each whole percentile, rising: percentile beside probability.
+    pub percentiles: Vec<f64>,
+    /// SHA-256 over everything else, hexadecimal.
+    pub hash: String,
+}
+
+/// Why an artifact was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ArtifactError {
+    /// Not readable.
+    #[error("cannot read the model artifact: {0}; export it again with the training command")]
+    Unreadable(String),
+    /// Another layout.
+    #[error(
+        "cannot use a model artifact of format {0}: this version reads format {ARTIFACT_FORMAT}; train it again"
+    )]
+    Format(u32),
+    /// The content does not match its hash.
+    #[error(
+        "cannot use the model artifact {0:?}: its content does not match its hash, so it was changed after training"
+    )]
+    Tampered(String),
+    /// Inconsistent.
+    #[error("cannot use the model artifact: {0}")]
+    Invalid(&'static str),
+}
+
+/// What a model says about one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Probability, strictly between 0 and 1.
+    pub probability: f64,
+    /// Its log-odds: `base + sum of contributions`.
+    pub log_odds: f64,
+    /// What a row of average columns gets.
+    pub base: f64,
+    /// What each raw column adds in log-odds, in the order of the columns.
+    pub contributions: Vec<f64>,
+    /// Share of held-out rows that were judged lower, 0 to 100; none when the model keeps no such table.
+    pub percentile: Option<f64>,
+}
+
+impl WinArtifact {
+    /// Seals the artifact: sets [`WinArtifact::hash`].
+    pub fn seal(mut self) -> Self {
+        self.hash = self.digest();
+        self
+    }
+
+    /// JSON text.
+    ///
+    /// # Errors
+    /// When a number is not finite.
+    pub fn to_json(&self) -> Result<String, ArtifactError> {
+        self.check()?;
+        serde_json::to_string(self).map_err(|error| ArtifactError::Unreadable(error.to_string()))
+    }
+
+    /// Reads and checks an artifact.
+    ///
+    /// # Errors
+    /// [`ArtifactError`] for text that is no artifact, another format, a changed content or an inconsistent one.
+    pub fn from_json(text: &str) -> Result<Self, ArtifactError> {
+        let artifact: Self =
+            serde_json::from_str(text).map_err(|error| ArtifactError::Unreadable(error.to_string()))?;
+        if artifact.format != ARTIFACT_FORMAT {
+            return Err(ArtifactError::Format(artifact.format));
+        }
+        if artifact.digest() != artifact.hash {
+            return Err(ArtifactError::Tampered(artifact.name));
+        }
+        artifact.check()?;
+        Ok(artifact)
+    }
+
+    /// How many encoded numbers a row has.
+    pub fn width(&self) -> usize {
+        self.columns.iter().map(|column| column.encoding.width()).sum()
+    }
+
+    /// Encodes a row given in the order of [`WinArtifact::columns`]; cells that are not there count as missing.
+    pub fn encode(&self, cells: &[Cell<'_>], out: &mut Vec<f64>) {
+        encode_row(&self.columns, cells, out);
+    }
+
+    /// Judges a row given in the order of [`WinArtifact::columns`].
+    ///
+    /// Trees attribute along the row's path (Saabas 2014): each step from a node's mean to its child's goes to the column
+    /// asked. This sums exactly; it is not the order-free Shapley value.
+    pub fn judge(&self, cells: &[Cell<'_>]) -> Judgement {
+        let mut numbers = Vec::new();
+        self.encode(cells, &mut numbers);
+        self.judge_encoded(&numbers)
+    }
+
+    /// Judges a row of encoded numbers ([`WinArtifact::width`] of them); cost: weights plus trees times depth.
+    pub fn judge_encoded(&self, numbers: &[f64]) -> Judgement {
+        let share_trees = 1.0 - self.share_linear;
+        let mut by_number = vec![0.0; self.width()];
+        let mut base = self.share_linear * self.bias + share_trees * self.base;
+        if self.share_linear > 0.0 {
+            for ((sum, weight), number) in by_number.iter_mut().zip(&self.weights).zip(numbers) {
+                *sum += self.share_linear * weight * number;
+            }
+        }
+        if share_trees > 0.0 {
+            for tree in &self.trees {
+                base += share_trees
+                    * walk(tree, numbers, |feature, step| {
+                        by_number[feature] += share_trees * step
+                    });
+            }
+        }
+        let base = self.slope * base + self.offset;
+        let mut contributions = Vec::with_capacity(self.columns.len());
+        let mut rest = by_number.as_slice();
+        for column in &self.columns {
+            let (own, after) = rest.split_at(column.encoding.width());
+            contributions.push(self.slope * own.iter().sum::<f64>());
+            rest = after;
+        }
+        let raw = base + contributions.iter().sum::<f64>();
+        let log_odds = raw.clamp(-LOG_ODDS_LIMIT, LOG_ODDS_LIMIT);
+        if raw != log_odds {
+            let scale = log_odds / raw;
+            contributions.iter_mut().for_each(|part| *part *= scale);
+        }
+        let base = log_odds - contributions.iter().sum::<f64>();
+        Judgement {
+            probability: sigmoid(log_odds),
+            log_odds,
+            base,
+            contributions,
+            percentile: self.percentile(log_odds),
+        }
+    }
+
+    fn percentile(&self, log_odds: f64) -> Option<f64> {
+        if self.percentiles.is_empty() {
+            return None;
+        }
+        let below = self.percentiles.partition_point(|limit| *limit < log_odds);
+        Some(100.0 * below as f64 / self.percentiles.len() as f64)
+    }
+
+    fn digest(&self) -> String {
+        let mut bare = self.clone();
+        bare.hash = String::new();
+        let text = serde_json::to_vec(&bare).unwrap_or_default();
+        Sha256::digest(&text)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    fn check(&self) -> Result<(), ArtifactError> {
+        let width = self.width();
+        if self.weights.len() != width {
+            return Err(ArtifactError::Invalid(
+                "it has not one weight for each encoded number",
+            ));
+        }
+        let scalars = [self.share_linear, self.bias, self.base, self.slope, self.offset];
+        if !scalars
+            .iter()
+            .chain(&self.weights)
+            .all(|number| number.is_finite())
+        {
+            return Err(ArtifactError::Invalid("it holds a number that is not finite"));
+        }
+        if !(0.0..=1.0).contains(&self.share_linear) || self.slope < 0.0 {
+            return Err(ArtifactError::Invalid(
+                "its blend or its calibration is out of range",
+            ));
+        }
+        for tree in &self.trees {
+            if tree.is_empty() {
+                return Err(ArtifactError::Invalid("it holds an empty tree"));
+            }
+            for (index, node) in tree.iter().enumerate() {
+                let sound = node.value.is_finite()
+                    && node.split.as_ref().is_none_or(|split| {
+                        let below = index + 1..tree.len();
+                        split.feature < width
+                            && split.at.is_finite()
+                            && below.contains(&split.left)
+                            && below.contains(&split.right)
+                    });
+                if !sound {
+                    return Err(ArtifactError::Invalid(
+                        "a tree points outside of itself or of the columns",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Encodes one row by its columns; cells that are not there count as missing.
+pub fn encode_row(columns: &[EncodedColumn], cells: &[Cell<'_>], out: &mut Vec<f64>) {
+    out.clear();
+    for (index, column) in columns.iter().enumerate() {
+        let start = out.len();
+        out.resize(start + column.encoding.width(), 0.0);
+        let cell = cells.get(index).copied().unwrap_or(Cell::Missing);
+        column.encoding.encode(cell, &mut out[start..]);
+    }
+}
+
+/// `1 / (1 + exp(-x))`.
+pub fn sigmoid(log_odds: f64) -> f64 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// Walks a tree, tells each step by the number asked, and returns the root's value.
+fn walk(tree: &[TreeNode], numbers: &[f64], mut step: impl FnMut(usize, f64)) -> f64 {
+    let Some(mut node) = tree.first() else { return 0.0 };
+    let root = node.value;
+    while let Some(split) = &node.split {
+        let number = numbers.get(split.feature).copied().unwrap_or(0.0);
+        let Some(next) = tree.get(if number < split.at {
+            split.left
+        } else {
+            split.right
+        }) else {
+            break;
+        };
+        step(split.feature, next.value - node.value);
+        node = next;
+    }
+    root
+}
