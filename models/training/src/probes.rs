@@ -143,7 +143,11 @@ fn filled_for_one_outcome<'a>(
     let rate = |counts: [usize; 2]| counts[1] as f64 / (counts[0] + counts[1]).max(1) as f64;
     let count = filled[0] + filled[1];
     let (own, other) = (rate(filled), rate(others));
-    let apart = count >= 10 && others[0] + others[1] >= 10 && (own - other).abs() > 0.25;
+    // Where most rows are filled in, the few that are not are accidents of export, not knowledge of the end.
+    let apart = count < others[0] + others[1]
+        && count >= 10
+        && others[0] + others[1] >= 10
+        && (own - other).abs() > 0.25;
     apart.then_some(Suspicion::FilledForOneOutcome(count, own))
 }
 
