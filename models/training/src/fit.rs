@@ -8,17 +8,19 @@ use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use revgauge_models::win::{
     WinArtifact,
-    artifact::{ARTIFACT_FORMAT, Split, TreeNode, encode_row, sigmoid},
+    artifact::{ARTIFACT_FORMAT, Split, TreeNode, encode_row},
     encode::EncodedColumn,
 };
 
 use crate::{
-    metrics::{measure, platt, row_loss},
+    metrics::{auc, platt, row_loss},
     table::Table,
 };
 
 /// L2 strengths tried, in units of one row's log-loss.
 const ALPHAS: [f64; 4] = [1.0, 8.0, 40.0, 160.0];
+/// Rows of the scarcer class before a block of time is used to choose by (less where the whole holds little).
+const LEAST_OF_CLASS: f64 = 50.0;
 /// Numbers of trees tried.
 const STEPS: [usize; 5] = [15, 30, 60, 100, 160];
 /// Depths of trees tried.
@@ -27,8 +29,9 @@ const DEPTHS: [usize; 2] = [3, 5];
 const SHARES: [f64; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 /// Half-lives of the calibration's memory tried, as shares of the held-out rows.
 const MEMORIES: [f64; 4] = [f64::INFINITY, 0.5, 0.25, 0.12];
-/// Standard errors by which held-out loss must beat the base rate for a signal to be claimed.
-const SIGNAL_ERRORS: f64 = 2.0;
+/// Standard errors by which held-out ranking must beat chance for a signal to be claimed; three, because the ranking
+/// judged is the best of a few dozen candidates.
+const SIGNAL_ERRORS: f64 = 3.0;
 
 /// Why nothing could be fitted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -62,7 +65,7 @@ pub struct Fitted {
     pub artifact: WinArtifact,
     /// What was chosen, for the card.
     pub choice: String,
-    /// Whether held-out loss beat the base rate by two standard errors.
+    /// Whether held-out ranking beat chance by three standard errors.
     pub signal: bool,
     /// Held-out log-loss while choosing, and that of the base rate known then.
     pub held_out: (f64, f64),
@@ -96,8 +99,9 @@ impl Design {
     }
 }
 
-/// Fits `rows` of `table`. With `ordered` the rows are in order of time and every choice is made on later rows than those
-/// fitted; else on random fifths that keep rows of one group (equal `groups`) together.
+/// Fits `rows` of `table`.
+///
+/// With `ordered` the rows are in order of time and every choice is made on later rows than those fitted; else on random fifths that keep rows of one group (equal `groups`) together.
 ///
 /// # Errors
 /// [`FitError`] for fewer than 40 rows or 10 of a class, or when a trainer fails.
@@ -130,7 +134,9 @@ pub fn fit(
         let (train, test) = (design.numbers(table, before), design.numbers(table, after));
         let outcome: Vec<bool> = before.iter().map(|row| table.won[*row]).collect();
         let rate = (outcome.iter().filter(|won| **won).count() as f64 + 0.5) / (outcome.len() as f64 + 1.0);
-        if rate * (outcome.len() as f64) < 3.0 || (1.0 - rate) * (outcome.len() as f64) < 3.0 {
+        let scarcer = rate.min(1.0 - rate) * outcome.len() as f64;
+        // A model of a handful of wins says nothing about the one fitted on all, so its block is not judged by.
+        if scarcer < LEAST_OF_CLASS.min(won_count.min(rows.len() - won_count) as f64 / 4.0) {
             continue;
         }
         for (predictions, alpha) in linear.iter_mut().zip(ALPHAS) {
@@ -188,7 +194,7 @@ pub fn fit(
     let blend = &blends[best_share];
     let (memory, calibrated) = choose_memory(blend, &won, &ends, ordered);
     let (slope, offset) = platt(blend, &won, &ages(won.len(), memory));
-    let (signal, held_out) = signal(&calibrated, &constant, &won, ends[0]);
+    let (signal, held_out) = signal(&calibrated, &constant, &won, &ends);
 
     let design = Design::learn(table, rows);
     let outcome: Vec<bool> = rows.iter().map(|row| table.won[*row]).collect();
@@ -328,34 +334,34 @@ fn choose_memory(log_odds: &[f64], won: &[bool], ends: &[usize], ordered: bool) 
     (MEMORIES[best], tried[best].clone())
 }
 
-fn signal(log_odds: &[f64], constant: &[f64], won: &[bool], from: usize) -> (bool, (f64, f64)) {
-    let from = if from < won.len() { from } else { 0 };
-    let pairs: Vec<(f64, f64)> = (from..won.len())
-        .map(|row| {
-            (
-                row_loss(log_odds[row], won[row]),
-                row_loss(constant[row], won[row]),
-            )
-        })
-        .collect();
-    let count = pairs.len().max(1) as f64;
-    let mean = |pick: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(pick).sum::<f64>() / count;
-    let gain = mean(&|pair| pair.1 - pair.0);
-    let variance = mean(&|pair| (pair.1 - pair.0 - gain).powi(2));
-    // Ranking must beat chance too: a moving base rate alone lets the calibration win.
-    let scores: Vec<f64> = log_odds[from..].to_vec();
-    let auc = measure(
-        &scores.iter().map(|x| sigmoid(*x)).collect::<Vec<_>>(),
-        &won[from..],
+/// Whether ranking within blocks of time beats chance, and the log-loss of model and base rate held out.
+///
+/// Each block's AUC is compared with 0.5 by its Mann-Whitney error and the blocks are pooled by precision, so a base rate
+/// that moves between blocks counts neither for nor against the model.
+fn signal(log_odds: &[f64], constant: &[f64], won: &[bool], ends: &[usize]) -> (bool, (f64, f64)) {
+    let (mut gain, mut precision, mut start) = (0.0, 0.0, 0);
+    for end in ends {
+        let block = start..*end;
+        start = *end;
+        let yes = won[block.clone()].iter().filter(|won| **won).count() as f64;
+        let no = block.len() as f64 - yes;
+        if yes < 3.0 || no < 3.0 {
+            continue;
+        }
+        let variance = (yes + no + 1.0) / (12.0 * yes * no);
+        gain += (auc(&log_odds[block.clone()], &won[block]) - 0.5) / variance;
+        precision += 1.0 / variance;
+    }
+    let from = if ends[0] < won.len() { ends[0] } else { 0 };
+    let loss = |log_odds: &[f64]| {
+        let rows = from..won.len();
+        let count = rows.len().max(1) as f64;
+        rows.map(|row| row_loss(log_odds[row], won[row])).sum::<f64>() / count
+    };
+    (
+        gain > SIGNAL_ERRORS * precision.sqrt(),
+        (loss(log_odds), loss(constant)),
     )
-    .auc;
-    let (yes, no) = (
-        won[from..].iter().filter(|won| **won).count() as f64,
-        won[from..].iter().filter(|won| !**won).count() as f64,
-    );
-    let auc_error = ((yes + no + 1.0) / (12.0 * yes.max(1.0) * no.max(1.0))).sqrt();
-    let found = gain > SIGNAL_ERRORS * (variance / count).sqrt() && auc - 0.5 > SIGNAL_ERRORS * auc_error;
-    (found, (mean(&|pair| pair.0), mean(&|pair| pair.1)))
 }
 
 fn fit_linear(numbers: &[f64], width: usize, won: &[bool], alpha: f64) -> Result<Linear, FitError> {
@@ -473,6 +479,8 @@ fn export(booster: &GradientBooster) -> Vec<Vec<TreeNode>> {
 
 #[cfg(test)]
 mod tests {
+    use revgauge_models::win::artifact::sigmoid;
+
     use super::*;
     use crate::table::Column;
 

@@ -13,6 +13,8 @@ use crate::{
 const SINGLE_AUC: f64 = 0.80;
 /// Whether a column is filled in may rank no better than this.
 const MISSING_AUC: f64 = 0.53;
+/// Share of filled-in rows below which a column is refused.
+const HARDLY_FILLED: f64 = 0.02;
 /// Rows per distinct value below which a column of text names its row.
 const ROWS_PER_NAME: f64 = 1.25;
 /// Words in a column's name that speak of a state at export, a vendor's or a person's verdict, or of the end.
@@ -48,6 +50,8 @@ pub enum Suspicion {
     Missingness(f64),
     /// Those few rows where it is filled in (how many) ended in this share of wins, far from all others.
     FilledForOneOutcome(usize, f64),
+    /// It is filled in for this small share of the rows: nobody knows it when a row is to be scored.
+    HardlyFilled(f64),
     /// Its name holds a word that speaks of the end or of a verdict.
     Name(String),
     /// It names its row.
@@ -66,6 +70,7 @@ impl std::fmt::Display for Suspicion {
                     rate * 100.0
                 )
             }
+            Self::HardlyFilled(share) => write!(f, "filled in for {:.1} % of the rows alone", share * 100.0),
             Self::Name(word) => write!(f, "its name says {word:?}: a state or verdict from afterwards"),
             Self::Identifier => write!(f, "names its row"),
         }
@@ -98,6 +103,15 @@ pub fn probe(table: &Table, train: &[usize], probe: &[usize]) -> Vec<(String, Ve
         if by_missing >= MISSING_AUC {
             why.push(Suspicion::Missingness(by_missing));
         }
+        let filled = train
+            .iter()
+            .chain(probe)
+            .filter(|row| column.cell(**row) != Cell::Missing)
+            .count();
+        let share = filled as f64 / (train.len() + probe.len()).max(1) as f64;
+        if share < HARDLY_FILLED {
+            why.push(Suspicion::HardlyFilled(share));
+        }
         why.extend(filled_for_one_outcome(column, table, train.iter().chain(probe)));
         let lower = name.to_lowercase();
         if let Some(word) = lower
@@ -113,8 +127,8 @@ pub fn probe(table: &Table, train: &[usize], probe: &[usize]) -> Vec<(String, Ve
     found
 }
 
-/// A column filled in for few rows, nearly all of which ended alike, while the others did not: at least 10 rows, a rate
-/// of wins 0.4 away from the others' and above 0.9 or below 0.1.
+/// A column filled in for few rows, which ended quite unlike the others: at least 10 rows, a rate
+/// of wins 0.25 away from the others'.
 fn filled_for_one_outcome<'a>(
     column: &Column,
     table: &Table,
@@ -129,9 +143,12 @@ fn filled_for_one_outcome<'a>(
     let rate = |counts: [usize; 2]| counts[1] as f64 / (counts[0] + counts[1]).max(1) as f64;
     let count = filled[0] + filled[1];
     let (own, other) = (rate(filled), rate(others));
-    let extreme = !(0.1..=0.9).contains(&own) || own - other > 0.6;
-    let apart = count >= 10 && others[0] + others[1] >= 10 && (own - other).abs() > 0.4;
-    (extreme && apart).then_some(Suspicion::FilledForOneOutcome(count, own))
+    // Where most rows are filled in, the few that are not are accidents of export, not knowledge of the end.
+    let apart = count < others[0] + others[1]
+        && count >= 10
+        && others[0] + others[1] >= 10
+        && (own - other).abs() > 0.25;
+    apart.then_some(Suspicion::FilledForOneOutcome(count, own))
 }
 
 fn names_its_row(column: &Column, rows: &[usize]) -> bool {

@@ -233,11 +233,11 @@ pub fn markdown(measured: &[Measured]) -> String {
     text
 }
 
+/// Columns of text; none where a field is missing.
+pub(crate) type TextColumns = Vec<Vec<Option<String>>>;
+
 /// Reads a CSV into named text columns; `missing` words and empty fields are none.
-pub(crate) fn read_csv(
-    path: &Path,
-    missing: &[&str],
-) -> Result<(Vec<String>, Vec<Vec<Option<String>>>), SuiteError> {
+pub(crate) fn read_csv(path: &Path, missing: &[&str]) -> Result<(Vec<String>, TextColumns), SuiteError> {
     let refuse = |reason: String| SuiteError::File {
         path: path.display().to_string(),
         reason,

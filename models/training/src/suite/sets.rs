@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{DataSet, SuiteError, days, ordered, process_log::bpi_2012, read_csv};
+use super::{DataSet, SuiteError, TextColumns, days, ordered, process_log::bpi_2012, read_csv};
 use crate::{
     metrics::Metrics,
     table::{Column, Table},
@@ -21,7 +21,7 @@ pub(super) fn bar(auc: f64, log_loss: f64, brier: f64, ece: f64) -> Option<Metri
     })
 }
 
-fn table_of(names: &[String], columns: Vec<Vec<Option<String>>>, label: &str, yes: &str) -> Table {
+fn table_of(names: &[String], columns: TextColumns, label: &str, yes: &str) -> Table {
     let mut table = Table::default();
     for (name, values) in names.iter().zip(columns) {
         if name == label {
