@@ -176,6 +176,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
     /// Fit and measure every public set below a folder; prints the Markdown tables of docs/MODELS.md.
+    #[command(after_help = "Example:\n  revgauge models suite ./datasets --only maven")]
     Suite {
         /// The folder that holds the public sets.
         #[arg(value_name = "FOLDER")]
@@ -271,8 +272,10 @@ pub(crate) struct QueryArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReportsCommand {
     /// What there is: name and question of each.
+    #[command(after_help = "Example:\n  revgauge reports list")]
     List,
     /// The rows of one.
+    #[command(after_help = "Example:\n  revgauge reports run pipeline_by_stage --format csv")]
     Run {
         /// Name, as `reports list` gives it.
         name: String,

@@ -176,7 +176,7 @@ mod tests {
             assert!(text.contains(&format!("topic = 'revgauge.{}'", pipeline.name)));
         }
         assert_eq!(text.matches("CREATE TABLE events (").count(), 1);
-        assert_eq!(text.matches("debezium_json").count(), 9);
+        assert_eq!(text.matches("debezium_json").count(), 10);
         for refused in ["TIMESTAMPTZ", "ORDER BY", "LIMIT", "PRIMARY KEY ("] {
             assert!(!text.contains(refused), "{refused}");
         }

@@ -187,8 +187,7 @@ impl BatchQueries {
         frame.collect().await.map_err(failed)
     }
 
-    /// The events of a cut for rebuilding. Without the payload, which no pipeline of events reads, or only those that
-    /// become CRM fields.
+    /// The events of a cut for rebuilding: all of them, or only those that become CRM fields.
     pub(crate) async fn events(
         &self,
         cut: Cut,
@@ -202,9 +201,8 @@ impl BatchQueries {
         };
         let mut frame = self.session().read_table(table).map_err(failed)?;
         if !crm {
-            let columns = revgauge_contract::schema::EVENT_COLUMNS;
-            let kept = columns.iter().filter(|name| **name != "payload");
-            frame = frame.select(kept.map(|name| col(*name))).map_err(failed)?;
+            let columns = revgauge_contract::schema::EVENT_COLUMNS.iter();
+            frame = frame.select(columns.map(|name| col(*name))).map_err(failed)?;
         }
         frame.execute_stream().await.map_err(failed)
     }

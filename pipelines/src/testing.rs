@@ -67,6 +67,7 @@ pub(crate) fn event(number: u64, entities: u64) -> Event {
                 "\"a longer text, past twelve bytes\""
             }
         ),
+        EventKind::Engagement if pick(9, 3) == 0 => format!(r#"{{"text":"said {}"}}"#, pick(8, 1_000)),
         EventKind::Engagement => "{}".to_owned(),
     };
     Event {
