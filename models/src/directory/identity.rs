@@ -149,13 +149,19 @@ impl Identity {
         self.claimants.iter()
     }
 
-    /// The nodes whose entity may be another once `node` is given `place`; none when that changes nothing.
+    /// The nodes whose entity may be another, or gain or lose members, once `node` is given `place`; none when that
+    /// changes nothing.
     pub(crate) fn concerned(&self, node: Node, place: Place) -> Vec<Node> {
         let before = self.places[node as usize];
         if before == place {
             return Vec::new();
         }
         let mut concerned = vec![node];
+        concerned.extend(
+            [before.merged_into, place.merged_into]
+                .iter()
+                .filter(|node| **node != NONE),
+        );
         for alias in [node, before.claim, place.claim] {
             if alias != NONE {
                 concerned.push(alias);

@@ -166,6 +166,21 @@ proptest! {
 }
 
 #[test]
+fn a_merge_touches_the_account_that_loses_the_contact_and_its_undoing_the_one_that_gains_it() {
+    let mut directory = of(&[
+        ("person", "c2", "email", 0, Some("a@x.io")),
+        ("contact", "c3", "email", 1, Some("c@y.io")),
+    ]);
+    let merge = |version, into| crm_state(&[("contact", "c2", crm::MERGED_INTO, version, into)]);
+    let merged = directory.apply("crm_state", &merge(2, Some("c3")));
+    assert!(directory.contacts_of("y.io").is_empty());
+    assert!(merged.accounts.contains("y.io") && merged.accounts.contains("x.io"));
+    let undone = directory.apply("crm_state", &merge(3, None));
+    assert_eq!(directory.contacts_of("y.io").len(), 1);
+    assert!(undone.accounts.contains("y.io") && undone.accounts.contains("x.io"));
+}
+
+#[test]
 fn an_address_is_its_contact_and_a_merge_can_be_undone() {
     let mut directory = of(&[
         ("contact", "c1", "email", 1, Some("Jo@Acme.io")),
