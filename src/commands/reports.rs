@@ -10,31 +10,33 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context, command: ReportsCommand) -> Result<()> {
+    let reports = catalogue(context).await?;
     match command {
         ReportsCommand::List => {
-            let client = Client::connect(context).await?;
-            let outcome = client.get("/v1/reports").await;
-            client.close().await?;
-            let answer = outcome?;
-            let reports = answer["items"]
-                .as_array()
-                .context("the server lists no reports")?;
             if context.common.json {
-                say!("{:#}", Value::Array(reports.clone()));
+                say!("{:#}", Value::Array(reports));
             } else {
-                say!("{}", output::table(&["name", "group", "question"], reports));
+                say!("{}", output::table(&["name", "group", "question"], &reports));
             }
             Ok(())
         }
         ReportsCommand::Run { name, format } => {
-            // A name is a word; anything else is no view and would be read as SQL.
-            let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            // Only a listed name becomes part of the SQL.
             ensure!(
-                !name.is_empty() && name.chars().all(word),
+                reports.iter().any(|report| report["name"] == name.as_str()),
                 "no report is called '{name}': see `revgauge reports list`"
             );
             let sql = format!("SELECT * FROM report_{name}");
             query::run(context, QueryArgs { sql, format }).await
         }
     }
+}
+
+async fn catalogue(context: &Context) -> Result<Vec<Value>> {
+    let client = Client::connect(context).await?;
+    let outcome = client.get("/v1/reports").await;
+    client.close().await?;
+    let answer = outcome?;
+    let reports = answer["items"].as_array().cloned();
+    reports.context("the server lists no reports")
 }

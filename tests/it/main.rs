@@ -5,4 +5,5 @@ mod doors;
 mod otlp;
 mod process;
 mod real_input;
+mod reports;
 mod shuffled;
