@@ -55,6 +55,12 @@ impl ChangeOrder {
         })
     }
 
+    /// The 32 hexadecimal digits of the order key.
+    #[must_use]
+    pub fn key(self) -> String {
+        format!("{:016x}{:016x}", self.version, self.event_time)
+    }
+
     /// When the change happened.
     #[must_use]
     pub const fn event_time(self) -> Timestamp {

@@ -9,6 +9,7 @@ mod medians;
 mod tests;
 
 pub use facts::{DealContact, DealFacts};
+pub(crate) use health::fingerprint as deal_fingerprint;
 pub use health::{deal_alerts, deal_crossing, score_deal};
 pub(crate) use history::instant;
 pub use history::{Change, DealHistory, FieldValue, Spell};

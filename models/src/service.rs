@@ -33,6 +33,7 @@ pub(crate) use view::{ContactView, Tiers, View, account_scores, contact_scores};
 use crate::{
     definitions::Definitions,
     gather::{Directories, DirectorySettings, Which},
+    win::Served,
 };
 
 /// Settings of the service.
@@ -68,7 +69,12 @@ pub struct Scoring {
     pub(crate) settings: ScoringSettings,
     definitions: RwLock<HashMap<Option<Arc<str>>, Sets>>,
     memories: RwLock<Memories>,
+    /// Models of deals by tenant.
+    win_models: RwLock<HashMap<Arc<str>, WinModels>>,
 }
+
+/// Models of deals in the order of the instants from which they were in force; none where none was.
+pub type WinModels = Vec<(Timestamp, Option<Served>)>;
 
 impl std::fmt::Debug for Scoring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -95,7 +101,26 @@ impl Scoring {
             settings,
             definitions: RwLock::new(std::iter::once((None, first)).collect()),
             memories: RwLock::default(),
+            win_models: RwLock::default(),
         }
+    }
+
+    /// Replaces the models of a tenant's deals: each with the instant from which it was in force, in order. Answers as of an
+    /// earlier instant are given by the model of that instant (S-2).
+    pub fn set_win_models(&self, tenant_id: &str, models: WinModels) {
+        self.win_models.write().insert(tenant_id.into(), models);
+    }
+
+    /// The model of a tenant's deals in force: the latest, or the one of an instant.
+    #[must_use]
+    pub fn win_model(&self, tenant_id: &str, knowledge: Knowledge) -> Option<Served> {
+        let models = self.win_models.read();
+        let models = models.get(tenant_id)?;
+        let in_force = match knowledge {
+            Knowledge::Now => models.last(),
+            Knowledge::At(at) => models.iter().rev().find(|(since, _)| *since <= at),
+        };
+        in_force.and_then(|(_, model)| model.clone())
     }
 
     /// Where tiers before and cut-offs are remembered. Without memory, hysteresis starts afresh at every answer and
@@ -132,6 +157,12 @@ impl Scoring {
         let own = sets.get(&Some(Arc::from(tenant_id))).and_then(in_force);
         own.or_else(|| sets.get(&None).and_then(in_force))
             .expect("the common set is in force from the earliest instant")
+    }
+
+    /// Where layer 1 is read.
+    #[must_use]
+    pub fn source(&self) -> Arc<dyn StatisticsSource> {
+        Arc::clone(&self.source)
     }
 
     /// The directories, which live scoring shares.

@@ -3,6 +3,13 @@
 pub mod artifact;
 pub mod curve;
 pub mod encode;
+pub mod hazard;
+pub mod naive_bayes;
+pub mod rows;
+pub mod served;
 
 pub use artifact::{ArtifactError, Judgement, WinArtifact};
 pub use curve::WinCurve;
+pub use hazard::{DealCurves, HazardModel};
+pub use naive_bayes::NaiveBayes;
+pub use served::{Served, WinAnswer, WinModel};

@@ -17,6 +17,7 @@ pub mod forecast;
 pub mod intake;
 pub mod invariant;
 pub mod judge;
+pub mod models;
 pub mod position;
 pub mod reports;
 pub mod schema;

@@ -237,7 +237,7 @@ fn told(facts: &DealFacts, recency: &Recency, at: Timestamp) -> ScoreFacts {
 }
 
 /// SHA-256 over everything the score reads, first 16 hexadecimal digits.
-fn fingerprint(facts: &DealFacts) -> String {
+pub(crate) fn fingerprint(facts: &DealFacts) -> String {
     let mut hash = Sha256::new();
     let mut feed = |text: &str| {
         hash.update(text.len().to_le_bytes());

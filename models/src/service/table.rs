@@ -14,7 +14,7 @@ use super::{
     View,
     view::{account_scores, contact_scores},
 };
-use crate::{assembly::Detail, deal::score_deal, directory::first, facts::Fields, gather::Which};
+use crate::{assembly::Detail, directory::first, facts::Fields, gather::Which};
 
 /// One batch a chunk. Chunks bound memory where each is a few look-ups; a past state is one query, so there all at
 /// once is cheaper than the same query again for each chunk.
@@ -75,8 +75,8 @@ async fn batch(
             for deal in view.deals(which, at).await? {
                 let previous = tiers.get(&(Arc::from(deal.deal_id.as_str()), "health".to_owned()));
                 let previous = previous.map(String::as_str);
-                let score = score_deal(&view.definitions, &deal, at, previous, Detail::Full);
-                table.append(&deal.deal_id, deal.account_id.as_deref(), &deal.fields, &[score]);
+                let scores = view.deal_scores(&deal, at, previous);
+                table.append(&deal.deal_id, deal.account_id.as_deref(), &deal.fields, &scores);
             }
         }
         EntityKind::Tenant => {}

@@ -22,6 +22,7 @@ use crate::{
     facts::{AccountFacts, ContactFacts, Member},
     gather::{Gatherer, Which, complete_deal},
     priority::score_priority,
+    win::{Served, served::win_score},
 };
 
 /// Tiers before, by entity and score.
@@ -35,6 +36,8 @@ pub(crate) struct View {
     pub(crate) definitions: Arc<Definitions>,
     pub(crate) directory: Arc<RwLock<Directory>>,
     pub(crate) cuts: Arc<TenantCuts>,
+    /// The model of deals in force, where there is one.
+    pub(crate) win: Option<Served>,
     rhythm: [f64; 168],
     memory: Option<Arc<dyn TierMemory>>,
 }
@@ -93,6 +96,7 @@ impl View {
             knowledge,
             definitions: scoring.definitions(tenant_id, knowledge),
             directory,
+            win: scoring.win_model(tenant_id, knowledge),
             rhythm: cuts.rhythm(),
             cuts,
             memory: None,
@@ -284,6 +288,17 @@ impl View {
         Ok(deals)
     }
 
+    /// The scores of a deal in the order they are told: health, then its chances where a model is in force.
+    pub(crate) fn deal_scores(&self, facts: &DealFacts, at: Timestamp, previous: Option<&str>) -> Vec<Score> {
+        let mut scores = vec![score_deal(&self.definitions, facts, at, previous, Detail::Full)];
+        scores.extend(
+            self.win
+                .as_ref()
+                .map(|win| win_score(win, facts, at, Detail::Full)),
+        );
+        scores
+    }
+
     /// The tenant's stage medians as its histories say at an instant.
     pub(crate) async fn stage_medians(&self, at: Timestamp) -> Result<crate::deal::StageMedians, Failure> {
         let histories = self.gatherer().histories().await?;
@@ -325,13 +340,7 @@ impl View {
                 let deals = self.deals(one, at).await?;
                 deals.first().map(|facts| {
                     let previous = tiers.get(&(Arc::clone(id), "health".to_owned()));
-                    vec![score_deal(
-                        &self.definitions,
-                        facts,
-                        at,
-                        previous.map(String::as_str),
-                        Detail::Full,
-                    )]
+                    self.deal_scores(facts, at, previous.map(String::as_str))
                 })
             }
             EntityKind::Tenant => None,

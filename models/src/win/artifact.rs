@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::encode::{Cell, EncodedColumn};
 
 /// Version of the layout written today; an artifact of another is refused.
-pub const ARTIFACT_FORMAT: u32 = 1;
+pub const ARTIFACT_FORMAT: u32 = 2;
 
 /// Log-odds are kept within this distance from 0 (probability 1e-13 to 1 - 1e-13), so that no model is ever certain.
 const LOG_ODDS_LIMIT: f64 = 30.0;
@@ -36,9 +36,11 @@ pub struct Split {
 /// A trained model: encoding, linear part, trees, and the calibration of their weighted log-odds.
 ///
 /// ```text
-/// log-odds = slope * (share_linear * (bias + weights . x) + (1 - share_linear) * (base + sum of trees)) + offset
+/// log-odds = curve(slope * (share_linear * (bias + weights . x) + (1 - share_linear) * (base + sum of trees)) + offset)
 /// ```
-/// Calibration is Platt's, a straight line in log-odds, so that contributions keep summing to what is shown.
+/// Calibration is Platt's straight line in log-odds (Platt 1999), or a rising curve of straight pieces that stands for
+/// beta calibration (Kull 2017) or isotonic regression. A curve scales all contributions of a row alike, which is their
+/// Aumann-Shapley share along the ray from the base, so they keep summing to what is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WinArtifact {
     /// [`ARTIFACT_FORMAT`].
@@ -61,6 +63,9 @@ pub struct WinArtifact {
     pub slope: f64,
     /// Offset of the calibration.
     pub offset: f64,
+    /// Corners of the calibration curve, log-odds before and after, both rising; straight on beyond the first and last.
+    /// None: no curve.
+    pub curve: Vec<[f64; 2]>,
     /// Rows the model was trained on.
     pub rows: usize,
     /// Those of them that were won.
@@ -186,7 +191,17 @@ impl WinArtifact {
             contributions.push(self.slope * own.iter().sum::<f64>());
             rest = after;
         }
-        let raw = base + contributions.iter().sum::<f64>();
+        let straight = base + contributions.iter().sum::<f64>();
+        let raw = bend(&self.curve, straight);
+        if !self.curve.is_empty() {
+            let ray = straight - base;
+            let scale = if ray.abs() > 1e-9 {
+                (raw - bend(&self.curve, base)) / ray
+            } else {
+                1.0
+            };
+            contributions.iter_mut().for_each(|part| *part *= scale);
+        }
         let log_odds = raw.clamp(-LOG_ODDS_LIMIT, LOG_ODDS_LIMIT);
         if raw != log_odds {
             let scale = log_odds / raw;
@@ -213,11 +228,7 @@ impl WinArtifact {
     fn digest(&self) -> String {
         let mut bare = self.clone();
         bare.hash = String::new();
-        let text = serde_json::to_vec(&bare).unwrap_or_default();
-        Sha256::digest(&text)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        sha256_hex(&serde_json::to_vec(&bare).unwrap_or_default())
     }
 
     fn check(&self) -> Result<(), ArtifactError> {
@@ -239,6 +250,13 @@ impl WinArtifact {
             return Err(ArtifactError::Invalid(
                 "its blend or its calibration is out of range",
             ));
+        }
+        let rising = |pair: &[[f64; 2]]| pair[0][0] < pair[1][0] && pair[0][1] <= pair[1][1];
+        if self.curve.len() == 1
+            || !self.curve.iter().flatten().all(|number| number.is_finite())
+            || !self.curve.windows(2).all(rising)
+        {
+            return Err(ArtifactError::Invalid("its calibration curve does not rise"));
         }
         for tree in &self.trees {
             if tree.is_empty() {
@@ -275,9 +293,29 @@ pub fn encode_row(columns: &[EncodedColumn], cells: &[Cell<'_>], out: &mut Vec<f
     }
 }
 
+/// SHA-256 of bytes, hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
 /// `1 / (1 + exp(-x))`.
 pub fn sigmoid(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// The calibration curve at a point: straight between corners and on beyond them; without corners the point itself.
+pub fn bend(curve: &[[f64; 2]], at: f64) -> f64 {
+    if curve.len() < 2 {
+        return at;
+    }
+    let right = curve
+        .partition_point(|corner| corner[0] < at)
+        .clamp(1, curve.len() - 1);
+    let ([x0, y0], [x1, y1]) = (curve[right - 1], curve[right]);
+    y0 + (y1 - y0) * (at - x0) / (x1 - x0)
 }
 
 /// Walks a tree, tells each step by the number asked, and returns the root's value.

@@ -69,6 +69,23 @@ impl WinCurve {
         }
     }
 
+    /// The same course in time with another probability of ever winning: what has a say on *whether* need not have one on
+    /// *when*. Steps of an end that never comes in this curve stay at 0.
+    #[must_use]
+    pub fn with_ever(&self, ever: f64) -> Self {
+        let ended = last(&self.won) + last(&self.lost);
+        let scale = |sum: f64, share: f64| if sum > 0.0 { share * ended / sum } else { 0.0 };
+        let (to_won, to_lost) = (
+            scale(last(&self.won), probability(ever)),
+            scale(last(&self.lost), 1.0 - probability(ever)),
+        );
+        Self {
+            step_days: self.step_days,
+            won: self.won.iter().map(|won| won * to_won).collect(),
+            lost: self.lost.iter().map(|lost| lost * to_lost).collect(),
+        }
+    }
+
     /// Mean days until the deal is won, given that it is won within the grid; none when that cannot happen.
     ///
     /// Within a step the instant is taken to be its middle.
@@ -155,6 +172,11 @@ mod tests {
                 prop_assert!(curve.won_by(pair[1]) + curve.lost_by(pair[1]) <= 1.0 + 1e-12);
             }
             prop_assert!((0.0..=1.0).contains(&curve.ever()));
+            if curve.ever() > 0.0 && curve.ever() < 1.0 {
+                let other = curve.with_ever(0.25);
+                prop_assert!((other.ever() - 0.25).abs() < 1e-9);
+                prop_assert!((other.won_by(1e9) + other.lost_by(1e9) - curve.won_by(1e9) - curve.lost_by(1e9)).abs() < 1e-9);
+            }
             if let Some(close) = curve.expected_close_days() {
                 prop_assert!(close > 0.0 && close < step * curve.won.len() as f64);
             }

@@ -1,8 +1,10 @@
 //! Point-in-time training sets, fits, calibration, leakage probes, backtests and model cards.
 #![doc = include_str!("../README.md")]
 
+pub mod deals;
 pub mod fit;
 pub mod metrics;
 pub mod probes;
 pub mod suite;
 pub mod table;
+pub mod win;

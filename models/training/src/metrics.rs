@@ -19,23 +19,29 @@ pub struct Metrics {
 pub fn measure(probabilities: &[f64], won: &[bool]) -> Metrics {
     let count = won.len().max(1) as f64;
     let (mut log_loss, mut brier) = (0.0, 0.0);
-    let mut bins = [(0.0_f64, 0.0_f64); 10];
     for (p, won) in probabilities.iter().zip(won) {
         let y = f64::from(u8::from(*won));
         let safe = p.clamp(1e-15, 1.0 - 1e-15);
         log_loss -= if *won { safe.ln() } else { (1.0 - safe).ln() };
         brier += (p - y).powi(2);
-        let bin = &mut bins[((p * 10.0) as usize).min(9)];
-        bin.0 += p;
-        bin.1 += y;
     }
-    let ece = bins.iter().map(|(p, y)| (p - y).abs()).sum::<f64>() / count;
     Metrics {
         auc: auc(probabilities, won),
         log_loss: log_loss / count,
         brier: brier / count,
-        ece,
+        ece: calibration_error(probabilities, won),
     }
+}
+
+/// Expected calibration error: mean distance between what was said and what came true, over ten bins of equal width.
+pub fn calibration_error(probabilities: &[f64], won: &[bool]) -> f64 {
+    let mut bins = [(0.0_f64, 0.0_f64); 10];
+    for (p, won) in probabilities.iter().zip(won) {
+        let bin = &mut bins[((p * 10.0) as usize).min(9)];
+        bin.0 += p;
+        bin.1 += f64::from(u8::from(*won));
+    }
+    bins.iter().map(|(p, y)| (p - y).abs()).sum::<f64>() / won.len().max(1) as f64
 }
 
 /// Area under the ROC curve by ranks (Mann-Whitney), ties counted half.

@@ -1,245 +1,167 @@
 //! Which columns know the outcome better than they should? Probes that need no list of leaky names.
+//!
+//! A flat export proves nothing about when a value was known, so a column must look innocent in every way that can be
+//! measured. Rows built point in time are proven by their making; there the probes look for what imports got wrong.
 
-use std::collections::BTreeMap;
+mod measures;
+#[cfg(test)]
+mod tests;
 
-use revgauge_models::win::encode::Cell;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    metrics::auc,
-    table::{Column, Table},
-};
+use crate::table::Table;
 
-/// A column whose own ranking reaches this AUC is refused: no honest single fact of a lead or deal ranks so well.
-const SINGLE_AUC: f64 = 0.80;
+/// A number that ranks so well alone is refused: no honest single fact of a lead or deal does. Measured as the AUC less
+/// two standard errors.
+const NUMBER_AUC: f64 = 0.80;
+/// The same for a column of few values: behind a verdict or a state there are few, behind a measurement many.
+const FEW_VALUES_AUC: f64 = 0.72;
+/// The same for columns whose values are proven to have been known.
+const PROVEN_AUC: f64 = 0.92;
+/// Share of rows lying in levels that all but decide the outcome, above which a column is refused.
+const DECIDED_SHARE: f64 = 0.10;
 /// Whether a column is filled in may rank no better than this.
 const MISSING_AUC: f64 = 0.53;
+/// Rates of wins with and without a value may differ by this much, unless chance explains it (four standard errors).
+const MISSING_GAP: f64 = 0.05;
+const MISSING_ERRORS: f64 = 4.0;
 /// Share of filled-in rows below which a column is refused.
 const HARDLY_FILLED: f64 = 0.02;
-/// Rows per distinct value below which a column of text names its row.
-const ROWS_PER_NAME: f64 = 1.25;
-/// Words in a column's name that speak of a state at export, a vendor's or a person's verdict, or of the end.
-const AFTERWARDS: [&str; 20] = [
-    "last",
-    "latest",
-    "final",
-    "tag",
-    "tags",
-    "quality",
-    "score",
-    "index",
-    "rating",
-    "won",
-    "lost",
-    "loss",
-    "close",
-    "closed",
-    "converted",
-    "outcome",
-    "result",
-    "reason",
-    "grade",
-    "profile",
-];
+/// Largest move of the filled-in share between two tenths of the time.
+const FILL_DRIFT: f64 = 0.40;
+/// Share of rows in which an instant may lie after its row's own, or always after another column's.
+const LATER_SHARE: f64 = 0.02;
+
+/// What is known about when the values of a table were known.
+#[derive(Debug, Clone, Copy)]
+pub enum Proof<'a> {
+    /// Nothing: one export, made after the outcomes.
+    Export,
+    /// Each value was known at its row's instant. Beside it the values known last, where there are any.
+    PointInTime {
+        /// The same rows and columns with the values known last.
+        latest: Option<&'a Table>,
+    },
+}
 
 /// Why a column is suspected.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Suspicion {
     /// It ranks outcomes alone with this AUC.
     SingleColumn(f64),
+    /// This share of the rows lies in levels that nearly always, or never, ended in a win.
+    DecidingLevels(f64),
     /// Whether it is filled in ranks outcomes with this AUC: it is filled in by whoever follows up.
     Missingness(f64),
+    /// Rates of wins with and without a value, further apart than chance explains.
+    MissingnessGap(f64, f64),
     /// Those few rows where it is filled in (how many) ended in this share of wins, far from all others.
     FilledForOneOutcome(usize, f64),
     /// It is filled in for this small share of the rows: nobody knows it when a row is to be scored.
     HardlyFilled(f64),
-    /// Its name holds a word that speaks of the end or of a verdict.
-    Name(String),
+    /// Its filled-in share moved between these two with time: another process filled it in, for some of the time.
+    FillDrift(f64, f64),
+    /// It holds instants after its row's own in this share of the rows.
+    LaterThanItsRow(f64),
+    /// It holds instants that never come before those of another column of instants.
+    LaterThan(String),
     /// It names its row.
     Identifier,
 }
 
 impl std::fmt::Display for Suspicion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = |share: &f64| share * 100.0;
         match self {
             Self::SingleColumn(auc) => write!(f, "ranks outcomes alone (AUC {auc:.3})"),
+            Self::DecidingLevels(share) => {
+                write!(
+                    f,
+                    "{:.0} % of the rows lie in levels that decide the outcome",
+                    percent(share)
+                )
+            }
             Self::Missingness(auc) => write!(f, "whether it is filled in ranks outcomes (AUC {auc:.3})"),
+            Self::MissingnessGap(with, without) => write!(
+                f,
+                "{:.0} % won where it is filled in, {:.0} % where not",
+                percent(with),
+                percent(without)
+            ),
             Self::FilledForOneOutcome(rows, rate) => {
                 write!(
                     f,
                     "filled in for {rows} rows, of which {:.0} % were won",
-                    rate * 100.0
+                    percent(rate)
                 )
             }
-            Self::HardlyFilled(share) => write!(f, "filled in for {:.1} % of the rows alone", share * 100.0),
-            Self::Name(word) => write!(f, "its name says {word:?}: a state or verdict from afterwards"),
+            Self::HardlyFilled(share) => write!(f, "filled in for {:.1} % of the rows alone", percent(share)),
+            Self::FillDrift(most, least) => write!(
+                f,
+                "filled in for {:.0} % of the rows at one time and {:.0} % at another",
+                percent(most),
+                percent(least)
+            ),
+            Self::LaterThanItsRow(share) => {
+                write!(
+                    f,
+                    "holds instants after its row's own in {:.0} % of the rows",
+                    percent(share)
+                )
+            }
+            Self::LaterThan(other) => write!(f, "holds instants that never come before {other}"),
             Self::Identifier => write!(f, "names its row"),
         }
     }
 }
 
-/// The suspicions of every column, in the table's order; columns above suspicion are left out.
+/// What was measured of one column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnProbe {
+    /// Name of the column.
+    pub name: String,
+    /// AUC of the column alone on later rows, its values ranked by the outcomes of earlier ones.
+    pub auc: f64,
+    /// Standard error of that AUC.
+    pub auc_error: f64,
+    /// Share of rows with a value.
+    pub filled: f64,
+    /// AUC of whether it is filled in, 0.5 to 1.
+    pub missing_auc: f64,
+    /// Share of rows whose latest value differs from the value then known; none without latest values.
+    pub changed_since: Option<f64>,
+    /// AUC of the latest values; far above [`ColumnProbe::auc`] where an export would have leaked.
+    pub latest_auc: Option<f64>,
+    /// Why it is suspected; empty above suspicion.
+    pub suspicions: Vec<Suspicion>,
+}
+
+impl ColumnProbe {
+    /// Whether the column is to be refused.
+    pub const fn is_suspected(&self) -> bool {
+        !self.suspicions.is_empty()
+    }
+
+    /// The suspicions in words.
+    pub fn why(&self) -> String {
+        let words: Vec<String> = self.suspicions.iter().map(ToString::to_string).collect();
+        words.join("; ")
+    }
+}
+
+/// Probes every column, in the table's order.
 ///
-/// `train` rows are used to learn the outcome rate of each value, `probe` rows to rank by it, so that a value seen once
-/// proves nothing.
-pub fn probe(table: &Table, train: &[usize], probe: &[usize]) -> Vec<(String, Vec<Suspicion>)> {
-    let won: Vec<bool> = probe.iter().map(|row| table.won[*row]).collect();
-    let mut found = Vec::new();
-    for (name, column) in table.names.iter().zip(&table.columns) {
-        let mut why = Vec::new();
-        if names_its_row(column, train) {
-            why.push(Suspicion::Identifier);
-        } else {
-            let single = auc(&rates(column, table, train, probe), &won);
-            if single >= SINGLE_AUC {
-                why.push(Suspicion::SingleColumn(single));
-            }
-        }
-        let missing: Vec<f64> = probe
-            .iter()
-            .map(|row| f64::from(u8::from(column.cell(*row) == Cell::Missing)))
-            .collect();
-        let by_missing = auc(&missing, &won);
-        let by_missing = by_missing.max(1.0 - by_missing);
-        if by_missing >= MISSING_AUC {
-            why.push(Suspicion::Missingness(by_missing));
-        }
-        let filled = train
-            .iter()
-            .chain(probe)
-            .filter(|row| column.cell(**row) != Cell::Missing)
-            .count();
-        let share = filled as f64 / (train.len() + probe.len()).max(1) as f64;
-        if share < HARDLY_FILLED {
-            why.push(Suspicion::HardlyFilled(share));
-        }
-        why.extend(filled_for_one_outcome(column, table, train.iter().chain(probe)));
-        let lower = name.to_lowercase();
-        if let Some(word) = lower
-            .split(|c: char| !c.is_alphanumeric())
-            .find(|word| AFTERWARDS.contains(word))
-        {
-            why.push(Suspicion::Name(word.to_owned()));
-        }
-        if !why.is_empty() {
-            found.push((name.clone(), why));
+/// `train` rows are used to learn the outcome rate of each value, `later` rows to rank by it, so that a value seen once
+/// proves nothing. Cost: a sort a column.
+pub fn probe(table: &Table, train: &[usize], later: &[usize], proof: Proof<'_>) -> Vec<ColumnProbe> {
+    let mut found: Vec<ColumnProbe> = (0..table.names.len())
+        .map(|place| measures::column(table, place, train, later, proof))
+        .collect();
+    if matches!(proof, Proof::Export) {
+        for (place, why) in measures::later_instants(table, train, later) {
+            found[place].suspicions.push(why);
         }
     }
     found
-}
-
-/// A column filled in for few rows, which ended quite unlike the others: at least 10 rows, a rate
-/// of wins 0.25 away from the others'.
-fn filled_for_one_outcome<'a>(
-    column: &Column,
-    table: &Table,
-    rows: impl Iterator<Item = &'a usize>,
-) -> Option<Suspicion> {
-    let mut counts = [[0_usize; 2]; 2];
-    for row in rows {
-        let filled = usize::from(column.cell(*row) != Cell::Missing);
-        counts[filled][usize::from(table.won[*row])] += 1;
-    }
-    let [others, filled] = counts;
-    let rate = |counts: [usize; 2]| counts[1] as f64 / (counts[0] + counts[1]).max(1) as f64;
-    let count = filled[0] + filled[1];
-    let (own, other) = (rate(filled), rate(others));
-    // Where most rows are filled in, the few that are not are accidents of export, not knowledge of the end.
-    let apart = count < others[0] + others[1]
-        && count >= 10
-        && others[0] + others[1] >= 10
-        && (own - other).abs() > 0.25;
-    apart.then_some(Suspicion::FilledForOneOutcome(count, own))
-}
-
-fn names_its_row(column: &Column, rows: &[usize]) -> bool {
-    let Column::Text(values) = column else {
-        return false;
-    };
-    let known: Vec<&str> = rows.iter().filter_map(|row| values[*row].as_deref()).collect();
-    let distinct: std::collections::BTreeSet<&str> = known.iter().copied().collect();
-    known.len() > 50 && (known.len() as f64) < ROWS_PER_NAME * distinct.len() as f64
-}
-
-/// Outcome rate of each value (numbers by twentieths), shrunk to the whole, learnt on `train`, given for `probe`.
-fn rates(column: &Column, table: &Table, train: &[usize], probe: &[usize]) -> Vec<f64> {
-    let edges = match column {
-        Column::Numeric(values) => {
-            let mut known: Vec<f64> = train
-                .iter()
-                .map(|row| values[*row])
-                .filter(|value| value.is_finite())
-                .collect();
-            known.sort_by(f64::total_cmp);
-            let mut edges: Vec<f64> = (1..20)
-                .filter_map(|part| known.get(known.len() * part / 20).copied())
-                .collect();
-            edges.dedup();
-            edges
-        }
-        Column::Text(_) => Vec::new(),
-    };
-    let key = |row: usize| match column.cell(row) {
-        Cell::Text(text) => text.to_owned(),
-        Cell::Number(value) => edges.partition_point(|edge| *edge < value).to_string(),
-        Cell::Missing => "\u{0}missing".to_owned(),
-    };
-    let mut counts: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    let rate = train.iter().filter(|row| table.won[**row]).count() as f64 / train.len().max(1) as f64;
-    for row in train {
-        let entry = counts.entry(key(*row)).or_default();
-        entry.0 += f64::from(u8::from(table.won[*row]));
-        entry.1 += 1.0;
-    }
-    probe
-        .iter()
-        .map(|row| {
-            counts
-                .get(&key(*row))
-                .map_or(rate, |(won, all)| (won + 10.0 * rate) / (all + 10.0))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_leak_is_named_and_an_honest_column_is_not() {
-        let mut table = Table {
-            won: (0..2000).map(|row| row % 3 == 0).collect(),
-            ..Table::default()
-        };
-        table.push(
-            "honest",
-            Column::Numeric((0..2000).map(|row| f64::from(row % 7)).collect()),
-        );
-        table.push(
-            "amount paid",
-            Column::Numeric(
-                (0..2000)
-                    .map(|row| if row % 3 == 0 { 5.0 } else { 0.0 })
-                    .collect(),
-            ),
-        );
-        table.push(
-            "call back",
-            Column::Text(
-                (0..2000)
-                    .map(|row| (row % 3 == 0).then(|| "x".to_owned()))
-                    .collect(),
-            ),
-        );
-        table.push(
-            "ref",
-            Column::Text((0..2000).map(|row| Some(format!("r{row}"))).collect()),
-        );
-        table.push("last state", Column::Numeric(vec![1.0; 2000]));
-        let rows: Vec<usize> = (0..2000).collect();
-        let names: Vec<String> = probe(&table, &rows[..1000], &rows[1000..])
-            .into_iter()
-            .map(|found| found.0)
-            .collect();
-        assert_eq!(names, ["amount paid", "call back", "ref", "last state"]);
-    }
 }

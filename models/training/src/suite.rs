@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write as _, io::Read as _, path::Path};
 
 use crate::{
-    fit::{FitError, fit},
+    fit::{FitError, Order, Plan, fit},
     metrics::{Metrics, measure},
-    probes::probe,
+    probes::{ColumnProbe, Proof, probe},
     table::{Column, Table},
 };
 
@@ -94,7 +94,7 @@ fn measure_set(set: &DataSet) -> Result<Measured, SuiteError> {
     let fitted_table = set.table.without(&set.dropped).with_codes();
     let (probabilities, won, choice, train) = match set.train {
         Some(train) => {
-            let fitted = fit(&fitted_table, &rows[..train], true, None, SEED).map_err(failed)?;
+            let fitted = fit(&fitted_table, &rows[..train], &Plan::by_time(SEED)).map_err(failed)?;
             let judged = rows[train..]
                 .iter()
                 .map(|row| fitted.artifact.judge(&fitted_table.row(*row)).probability);
@@ -112,25 +112,18 @@ fn measure_set(set: &DataSet) -> Result<Measured, SuiteError> {
     };
     let probabilities: Vec<f64> = probabilities;
     let half = set.train.unwrap_or(rows.len()) / 2;
-    let found = probe(
-        &set.table,
-        &rows[..half],
-        &rows[half..set.train.unwrap_or(rows.len())],
-    );
+    let (first, second) = rows[..set.train.unwrap_or(rows.len())].split_at(half);
+    let mut found = probe(&set.table, first, second, Proof::Export);
+    found.retain(ColumnProbe::is_suspected);
     let missed = set
         .named_leaks
         .iter()
-        .filter(|leak| !found.iter().any(|(name, _)| name == *leak))
+        .filter(|leak| !found.iter().any(|column| column.name == **leak))
         .map(|leak| (*leak).to_owned())
         .collect();
     let flagged = found
         .into_iter()
-        .map(|(name, why)| {
-            (
-                name,
-                why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            )
-        })
+        .map(|column| (column.name.clone(), column.why()))
         .collect();
     Ok(Measured {
         name: set.name.to_owned(),
@@ -157,7 +150,14 @@ fn ten_folds(table: &Table) -> Result<(Vec<f64>, String), FitError> {
     for repeat in 0..5 {
         for fold in stratified(&groups, &table.won, SEED + repeat) {
             let train: Vec<usize> = (0..table.won.len()).filter(|row| !fold.contains(row)).collect();
-            let fitted = fit(table, &train, false, Some(&groups), SEED + repeat)?;
+            let plan = Plan {
+                order: Order::None,
+                groups: Some(&groups),
+                seed: SEED + repeat,
+                most_rows: train.len(),
+                forests: 3,
+            };
+            let fitted = fit(table, &train, &plan)?;
             for row in fold {
                 sums[row] += fitted.artifact.judge(&table.row(row)).probability / 5.0;
             }
@@ -288,6 +288,10 @@ pub(crate) fn days(text: &str) -> Option<f64> {
 pub(crate) fn ordered(table: &Table, order: &[usize]) -> Table {
     let mut sorted = Table {
         won: order.iter().map(|row| table.won[*row]).collect(),
+        at: table
+            .at
+            .as_ref()
+            .map(|at| order.iter().map(|row| at[*row]).collect()),
         ..Table::default()
     };
     for (name, column) in table.names.iter().zip(&table.columns) {

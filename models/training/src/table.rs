@@ -57,6 +57,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The outcome.
     pub won: Vec<bool>,
+    /// Instant of each row, days since 1970, where known.
+    pub at: Option<Vec<f64>>,
 }
 
 impl Table {
@@ -64,6 +66,7 @@ impl Table {
     pub fn without(&self, dropped: &[&str]) -> Self {
         let mut kept = Self {
             won: self.won.clone(),
+            at: self.at.clone(),
             ..Self::default()
         };
         for (name, column) in self.names.iter().zip(&self.columns) {

@@ -72,7 +72,8 @@ fn x_education(folder: &Path) -> Result<DataSet, SuiteError> {
         "Country",
         "How did you hear about X Education",
     ];
-    let dropped = named_leaks.iter().copied().chain(strict).collect();
+    let dropped: Vec<&str> = named_leaks.iter().copied().chain(strict).collect();
+    let named_leaks = dropped.clone();
     let train = table.won.len() * 7 / 10;
     let bar = bar(0.831, 0.480, 0.154, 0.030);
     Ok(DataSet {
@@ -167,6 +168,7 @@ fn olist(folder: &Path) -> Result<DataSet, SuiteError> {
             .collect();
         table.push(name, Column::infer(values));
     }
+    table.at = Some(contacted.clone());
     let start = days("2018-04-01").unwrap_or(0.0);
     let train = contacted.iter().filter(|day| **day < start).count();
     let named_leaks = vec![
@@ -229,6 +231,7 @@ fn maven(folder: &Path) -> Result<DataSet, SuiteError> {
             .iter()
             .map(|row| stages[*row].as_deref() == Some("Won"))
             .collect(),
+        at: Some(closed.iter().map(|row| day("engage_date", *row)).collect()),
         ..Table::default()
     };
     for name in [

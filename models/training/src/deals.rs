@@ -1,0 +1,344 @@
+//! Which rows may a win model of deals learn from? Several instants of each deal's life, each with what was known then.
+//!
+//! CRM fields are read from the bitemporal change log at the row's instant. Activity comes by an as-of join: forward-decayed
+//! sums are running sums in order of knowledge, so the sum as known at an instant is the last one before it, brought to
+//! the instant, which is the very number that serving reads from layer 1 (M-1, M-2).
+
+mod activity;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use revgauge_contract::{Timestamp, time::DAY_US};
+use revgauge_models::{
+    changelog::{ChangeLog, ObjectLog},
+    directory::{Outcome, StageCatalogue},
+    win::{
+        encode::Cell,
+        hazard::{LANDMARK_DAYS, ended},
+        rows::{DealRow, FIELD_PREFIX, FIRST_ACTIVITY, NUMBERS, STAGE, facts_at},
+    },
+};
+use serde::{Deserialize, Serialize};
+
+pub use self::activity::Activity;
+use crate::table::{Column, Table};
+
+/// Share of rows that must hold a CRM field for it to be a column.
+const FIELD_SHARE: f64 = 0.01;
+
+/// How a training set of deals is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DealSetSettings {
+    /// Days after a deal was first known at which it gives a row while it is open.
+    pub landmark_days: Vec<f64>,
+    /// A row counts as won when its deal is won within so many days; absent: nine of ten wins fall within it.
+    pub horizon_days: Option<f64>,
+    /// Rows beyond which they are thinned evenly.
+    pub max_rows: usize,
+    /// CRM fields that become columns at most, the most often filled in first.
+    pub max_fields: usize,
+}
+
+impl Default for DealSetSettings {
+    fn default() -> Self {
+        Self {
+            landmark_days: LANDMARK_DAYS.to_vec(),
+            horizon_days: None,
+            max_rows: 60_000,
+            max_fields: 40,
+        }
+    }
+}
+
+/// Why there is no training set.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DealSetError {
+    /// No landmark has run its horizon.
+    #[error(
+        "cannot make a training set of {deals} deals: none was known for the {horizon_days:.0} days after which an outcome counts; wait for more history, or give a shorter horizon"
+    )]
+    NoneMature {
+        /// Deals in the log.
+        deals: usize,
+        /// The horizon.
+        horizon_days: f64,
+    },
+    /// The as-of join failed.
+    #[error("cannot join activity to the rows of the training set: {0}")]
+    Join(String),
+}
+
+/// Point-in-time rows of deals in order of their instants.
+#[derive(Debug, Clone)]
+pub struct DealSet {
+    /// What was known at each row's instant, and whether the deal was won within the horizon.
+    pub table: Table,
+    /// The same rows and columns with what is known last.
+    pub latest: Table,
+    /// Deal of each row.
+    pub deal_ids: Vec<String>,
+    /// Instant of each row, days since 1970.
+    pub at: Vec<f64>,
+    /// Instant at which the row's outcome was known, days since 1970.
+    pub known: Vec<f64>,
+    /// Account of each row as a number; the deal where the account is unknown.
+    pub groups: Vec<usize>,
+    /// The horizon of the outcome.
+    pub horizon_days: f64,
+}
+
+struct Row<'a> {
+    log: ObjectLog<'a>,
+    at: Timestamp,
+    known: Timestamp,
+    won: bool,
+}
+
+fn days(at: Timestamp) -> f64 {
+    at.micros() as f64 / DAY_US as f64
+}
+
+/// Makes the training set with what is known at `now`.
+///
+/// Cost: a reading of a deal's log a row, and one sort of the activity. Memory: the rows, twice.
+///
+/// # Errors
+/// [`DealSetError`] when no row has an outcome yet.
+pub fn deal_set(
+    log: &ChangeLog,
+    stages: &StageCatalogue,
+    activity: &Activity,
+    now: Timestamp,
+    settings: &DealSetSettings,
+) -> Result<DealSet, DealSetError> {
+    let ends: Vec<Option<(Timestamp, Outcome)>> = log.logs().map(|deal| ended(deal, stages, now)).collect();
+    let horizon_days = settings
+        .horizon_days
+        .unwrap_or_else(|| horizon(log, &ends))
+        .clamp(1.0, 730.0);
+    let horizon = (horizon_days * DAY_US as f64) as i64;
+    let mut rows = Vec::new();
+    for (deal, end) in log.logs().zip(&ends) {
+        let Some(first) = deal.changes().next().map(|change| change.known_at) else {
+            continue;
+        };
+        if facts_at(deal, stages, now).is_none() {
+            continue;
+        }
+        for age in &settings.landmark_days {
+            let at = first.plus_micros((age * DAY_US as f64) as i64);
+            let mature = at.plus_micros(horizon);
+            // Quick outcomes of rows too young for slow ones would make every deal look quick, so neither counts.
+            if mature > now || end.is_some_and(|(ended, _)| ended <= at) {
+                break;
+            }
+            let (known, won) = match end {
+                Some((ended, outcome)) if *ended <= mature => (*ended, *outcome == Outcome::Won),
+                _ => (mature, false),
+            };
+            rows.push(Row {
+                log: deal,
+                at,
+                known,
+                won,
+            });
+        }
+    }
+    rows.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.log.id().cmp(b.log.id())));
+    if rows.len() > settings.max_rows {
+        let all = rows.len();
+        let mut place = 0;
+        rows.retain(|_| {
+            place += 1;
+            place * settings.max_rows / all > (place - 1) * settings.max_rows / all
+        });
+    }
+    let mut held = Builder::default();
+    rows.retain(|row| {
+        let Some(facts) = facts_at(row.log, stages, row.at).filter(|facts| facts.outcome == Outcome::Open)
+        else {
+            return false;
+        };
+        held.push(
+            &DealRow::of(&facts, row.at),
+            facts.fields.get("account_id"),
+            row.log.id(),
+        );
+        true
+    });
+    if rows.is_empty() {
+        return Err(DealSetError::NoneMature {
+            deals: log.objects().len(),
+            horizon_days,
+        });
+    }
+    let asked: Vec<(&str, Timestamp)> = rows.iter().map(|row| (row.log.id(), row.at)).collect();
+    let then = activity.as_of(&asked).map_err(DealSetError::Join)?;
+    let fields = held.frequent_fields(settings.max_fields);
+    let (mut newest, mut cache): (Builder, Option<(String, revgauge_models::deal::DealFacts)>) =
+        (Builder::default(), None);
+    let mut last = vec![now; rows.len()];
+    for (row, last) in rows.iter().zip(&mut last) {
+        if cache.as_ref().is_none_or(|(id, _)| id != row.log.id())
+            && let Some(facts) = facts_at(row.log, stages, now)
+        {
+            cache = Some((row.log.id().to_owned(), facts));
+        }
+        let Some((_, facts)) = &cache else { continue };
+        *last = row.known;
+        newest.push(&DealRow::of(facts, row.known), None, row.log.id());
+    }
+    let asked_last: Vec<(&str, Timestamp)> = rows
+        .iter()
+        .zip(&last)
+        .map(|(row, last)| (row.log.id(), *last))
+        .collect();
+    let last = activity.as_of(&asked_last).map_err(DealSetError::Join)?;
+    let won: Vec<bool> = rows.iter().map(|row| row.won).collect();
+    let at: Vec<f64> = rows.iter().map(|row| days(row.at)).collect();
+    Ok(DealSet {
+        table: held.table(&fields, then, won.clone(), at.clone()),
+        latest: newest.table(&fields, last, won, at.clone()),
+        deal_ids: rows.iter().map(|row| row.log.id().to_owned()).collect(),
+        known: rows.iter().map(|row| days(row.known)).collect(),
+        groups: held.groups,
+        at,
+        horizon_days,
+    })
+}
+
+/// Rows of landmarks in `(from, to]` while their deals were open, of the given columns, whether or not the outcome is known:
+/// what drift is measured on. Every outcome is false.
+///
+/// # Errors
+/// [`DealSetError::Join`].
+pub fn landmark_rows(
+    log: &ChangeLog,
+    stages: &StageCatalogue,
+    activity: &Activity,
+    (from, to): (Timestamp, Timestamp),
+    ages: &[f64],
+    columns: &[String],
+) -> Result<Table, DealSetError> {
+    let mut held = Builder::default();
+    let mut asked = Vec::new();
+    for deal in log.logs() {
+        let Some(first) = deal.changes().next().map(|change| change.known_at) else {
+            continue;
+        };
+        for age in ages {
+            let at = first.plus_micros((age * DAY_US as f64) as i64);
+            if at <= from || at > to {
+                continue;
+            }
+            if let Some(facts) = facts_at(deal, stages, at).filter(|facts| facts.outcome == Outcome::Open) {
+                held.push(&DealRow::of(&facts, at), None, deal.id());
+                asked.push((deal.id(), at));
+            }
+        }
+    }
+    let activity = activity.as_of(&asked).map_err(DealSetError::Join)?;
+    let fields: Vec<String> = columns
+        .iter()
+        .filter_map(|column| column.strip_prefix(FIELD_PREFIX).map(str::to_owned))
+        .collect();
+    let at = asked.iter().map(|(_, at)| days(*at)).collect();
+    Ok(held.table(&fields, activity, vec![false; asked.len()], at))
+}
+
+/// The days within which nine of ten wins fall, counted from when a deal was first known; 180 before any win.
+fn horizon(log: &ChangeLog, ends: &[Option<(Timestamp, Outcome)>]) -> f64 {
+    let mut cycles: Vec<f64> = log
+        .logs()
+        .zip(ends)
+        .filter_map(|(deal, end)| {
+            let (ended, outcome) = end.as_ref()?;
+            let first = deal.changes().next()?.known_at;
+            (*outcome == Outcome::Won).then(|| ended.days_since(first).max(0.0))
+        })
+        .collect();
+    cycles.sort_by(f64::total_cmp);
+    cycles
+        .get(cycles.len() * 9 / 10)
+        .map_or(180.0, |days| days.ceil().clamp(30.0, 365.0))
+}
+
+/// Columns as they grow, a row at a time.
+#[derive(Default)]
+struct Builder {
+    numbers: Vec<Vec<f64>>,
+    stages: Vec<Option<String>>,
+    fields: BTreeMap<String, Vec<(usize, String)>>,
+    groups: Vec<usize>,
+    group_of: BTreeMap<String, usize>,
+    rows: usize,
+}
+
+impl Builder {
+    fn push(&mut self, row: &DealRow<'_>, account: Option<&String>, deal_id: &str) {
+        self.numbers.resize(FIRST_ACTIVITY, Vec::new());
+        for (column, number) in self.numbers.iter_mut().zip(row.numbers) {
+            column.push(number);
+        }
+        self.stages.push(match row.cell(STAGE) {
+            Cell::Text(stage) => Some(stage.to_owned()),
+            Cell::Number(_) | Cell::Missing => None,
+        });
+        for (name, value) in row.fields() {
+            match self.fields.get_mut(name) {
+                Some(values) => values.push((self.rows, value.to_owned())),
+                None => {
+                    self.fields
+                        .insert(name.to_owned(), vec![(self.rows, value.to_owned())]);
+                }
+            }
+        }
+        let group = account.map_or_else(
+            || format!("deal {deal_id}"),
+            |account| format!("account {account}"),
+        );
+        let next = self.group_of.len();
+        self.groups.push(*self.group_of.entry(group).or_insert(next));
+        self.rows += 1;
+    }
+
+    fn frequent_fields(&self, most: usize) -> Vec<String> {
+        let least = (self.rows as f64 * FIELD_SHARE).max(1.0) as usize;
+        let mut found: Vec<(usize, &String)> = self
+            .fields
+            .iter()
+            .filter(|(_, values)| values.len() >= least)
+            .map(|(name, values)| (values.len(), name))
+            .collect();
+        found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        found
+            .into_iter()
+            .take(most)
+            .map(|(_, name)| name.clone())
+            .collect()
+    }
+
+    fn table(&self, fields: &[String], activity: Vec<Vec<f64>>, won: Vec<bool>, at: Vec<f64>) -> Table {
+        let mut table = Table {
+            won,
+            at: Some(at),
+            ..Table::default()
+        };
+        let numbers = self.numbers.iter().cloned().chain(activity);
+        for (name, values) in NUMBERS.iter().zip(numbers) {
+            table.push(name, Column::Numeric(values));
+        }
+        table.push(STAGE, Column::Text(self.stages.clone()));
+        for field in fields {
+            let mut values = vec![None; self.rows];
+            for (row, value) in self.fields.get(field).into_iter().flatten() {
+                values[*row] = Some(value.clone());
+            }
+            table.push(&format!("{FIELD_PREFIX}{field}"), Column::infer(values));
+        }
+        table
+    }
+}
