@@ -88,7 +88,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge query \"SELECT tier, count(*) FROM scores WHERE score = 'priority' GROUP BY tier\""
     )]
     Query(QueryArgs),
-    /// The standard reports: list, run.
+    /// The standard reports: list, run; your own: schedule, see, send, remove.
     #[command(after_help = "Example:\n  revgauge reports list\n  revgauge reports run pipeline_by_stage")]
     Reports {
         #[command(subcommand)]
@@ -283,6 +283,68 @@ pub(crate) enum ReportsCommand {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Keep a report and send it by a schedule: to mail addresses, a webhook or a file.
+    #[command(
+        after_help = "Example:\n  revgauge reports schedule pipeline_by_stage --cron '0 7 * * 1' --timezone Europe/Berlin --mail mo@acme.io\n  revgauge reports schedule --title 'Big deals' --sql 'SELECT name, amount FROM deals WHERE amount > 50000' --cron '0 7 * * *' --webhook https://example.com/hook"
+    )]
+    Schedule(ScheduleArgs),
+    /// The reports that people keep: where they go, when next.
+    #[command(after_help = "Example:\n  revgauge reports saved")]
+    Saved,
+    /// How the deliveries of one went.
+    #[command(after_help = "Example:\n  revgauge reports deliveries 4f1d0c9a7b3e2d11")]
+    Deliveries {
+        /// Id, as `reports saved` gives it.
+        id: String,
+    },
+    /// Deliver one now, beside its schedule.
+    #[command(after_help = "Example:\n  revgauge reports send 4f1d0c9a7b3e2d11")]
+    Send {
+        /// Id, as `reports saved` gives it.
+        id: String,
+    },
+    /// Forget one and its deliveries.
+    #[command(after_help = "Example:\n  revgauge reports remove 4f1d0c9a7b3e2d11")]
+    Remove {
+        /// Id, as `reports saved` gives it.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleArgs {
+    /// Name of a standard report; or give --sql.
+    #[arg(conflicts_with = "sql", required_unless_present = "sql")]
+    pub(crate) name: Option<String>,
+    /// One SELECT of your own.
+    #[arg(long, requires = "title")]
+    pub(crate) sql: Option<String>,
+    /// Title; a standard report brings its own.
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// Minute, hour, day of month, month, day of week.
+    #[arg(long)]
+    pub(crate) cron: String,
+    /// Time zone of the pattern.
+    #[arg(long, default_value = "UTC")]
+    pub(crate) timezone: String,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) target: ScheduleTarget,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ScheduleTarget {
+    /// Mail addresses, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
+    pub(crate) mail: Vec<String>,
+    /// Address that takes signed JSON.
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+    /// CSV files under `reports/files/` of the store.
+    #[arg(long)]
+    pub(crate) file: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -14,6 +14,7 @@ mod run_file;
 mod serve;
 mod settings;
 mod telemetry;
+mod webhooks;
 mod wire;
 
 use std::process::ExitCode;

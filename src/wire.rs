@@ -28,6 +28,7 @@ use revgauge_pipelines::{Runtime, Statistics};
 use revgauge_query_api::{
     Api, ApiParts,
     access::{KeyStore, UserStore},
+    reports::{SavedReports, run_deliveries},
 };
 use tokio::time::Instant;
 use tokio_util::{
@@ -41,6 +42,7 @@ use crate::{
     read_your_writes::{Caught, ReadYourWrites},
     run_file::{self, FolderLock, RunningServer},
     settings::Settings,
+    webhooks::Webhooks,
 };
 
 /// All rooms of one deployment, joined.
@@ -79,6 +81,7 @@ pub(crate) struct Rooms {
     pub(crate) live: Arc<LiveScorer>,
     pub(crate) keys: Arc<KeyStore>,
     pub(crate) users: Arc<UserStore>,
+    pub(crate) saved: Arc<SavedReports>,
     pub(crate) dead_letters: Arc<StoredDeadLetters>,
     pub(crate) delivered: tokio::sync::watch::Receiver<Position>,
     pub(crate) event_names: Arc<EventNames>,
@@ -189,6 +192,12 @@ impl Node {
         keys.set_operator(&operator_secret);
         let users =
             UserStore::open(Arc::clone(&store), settings.api.users.clone(), Arc::clone(&clock)).await?;
+        let saved = SavedReports::open(
+            Arc::clone(&store),
+            settings.api.deliveries.clone(),
+            Arc::clone(&clock),
+        )
+        .await?;
         let dead_letters = Arc::new(StoredDeadLetters::new(
             Arc::clone(&store),
             settings.dead_letters.clone(),
@@ -206,6 +215,7 @@ impl Node {
             live,
             keys,
             users,
+            saved,
             dead_letters,
             delivered,
             event_names: event_names(settings)?,
@@ -216,6 +226,10 @@ impl Node {
             .enable_all()
             .build()?;
         let (router, api) = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
+        if purpose == Purpose::Serve {
+            let sender = Arc::new(Webhooks::new(&settings.api.deliveries)?);
+            tasks.spawn(run_deliveries(Arc::clone(&api), sender, background.clone()));
+        }
         Ok(Self {
             router,
             api,
@@ -518,6 +532,7 @@ fn open_doors(
         feed: Arc::clone(&rooms.feed) as _,
         keys: Arc::clone(&rooms.keys),
         users: Arc::clone(&rooms.users),
+        saved: Arc::clone(&rooms.saved),
         intake: Arc::clone(&rooms.journal) as _,
         status: Arc::new(Status::new(Arc::clone(rooms), Arc::clone(&door))),
         clock: Arc::clone(&rooms.clock),

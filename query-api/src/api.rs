@@ -24,7 +24,7 @@ use crate::{
     access::{KeyStore, UserStore},
     freshness::Freshness,
     problem::Problem,
-    reports::{Catalogue, ReportError},
+    reports::{Catalogue, ReportError, SavedReports},
     rest::{self, StatusSource, Streams},
     settings::ApiSettings,
     sql::{CatalogSource, Slots, base_session},
@@ -47,6 +47,8 @@ pub struct ApiParts {
     pub keys: Arc<KeyStore>,
     /// People who sign in to the dashboards.
     pub users: Arc<UserStore>,
+    /// People's own reports, their schedules and deliveries.
+    pub saved: Arc<SavedReports>,
     /// Takes answers to suggestions as events.
     pub intake: Arc<dyn EventIntake>,
     /// Operations: readiness, positions, dead letters, pipelines.
@@ -79,6 +81,7 @@ pub struct Api {
     pub(crate) feed: Arc<dyn FeedReader>,
     pub(crate) keys: Arc<KeyStore>,
     pub(crate) users: Arc<UserStore>,
+    pub(crate) saved: Arc<SavedReports>,
     pub(crate) intake: Arc<dyn EventIntake>,
     pub(crate) web: WebState,
     pub(crate) status: Arc<dyn StatusSource>,
@@ -156,6 +159,7 @@ impl Api {
             feed: parts.feed,
             keys: parts.keys,
             users: parts.users,
+            saved: parts.saved,
             intake: parts.intake,
             web: WebState::new(&parts.settings.web),
             status: parts.status,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     access::{AccessError, UserError},
+    reports::SavedError,
     sql::SqlError,
 };
 
@@ -129,6 +130,12 @@ impl From<AccessError> for Problem {
 
 impl From<UserError> for Problem {
     fn from(error: UserError) -> Self {
+        of_kind(error.kind(), error.to_string())
+    }
+}
+
+impl From<SavedError> for Problem {
+    fn from(error: SavedError) -> Self {
         of_kind(error.kind(), error.to_string())
     }
 }

@@ -20,6 +20,7 @@ mod operations;
 mod records;
 mod reports;
 mod routes;
+mod saved;
 mod texts;
 mod users;
 
@@ -30,4 +31,5 @@ pub(crate) use arguments::body_bytes;
 pub(crate) use feed::Streams;
 pub(crate) use records::objects as json_objects;
 pub(crate) use routes::router;
+pub(crate) use saved::keep as keep_report;
 pub(crate) use texts::report as compliance_report;

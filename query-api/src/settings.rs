@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::access::{KeySettings, UserSettings};
+pub use crate::reports::{DeliverySettings, SmtpSettings, SmtpTls};
 pub use crate::web::WebSettings;
 
 /// Settings of all doors out.
@@ -21,6 +22,8 @@ pub struct ApiSettings {
     pub users: UserSettings,
     /// Dashboards.
     pub web: WebSettings,
+    /// Saved reports, and their delivery by file, webhook and mail.
+    pub deliveries: DeliverySettings,
 }
 
 /// The PostgreSQL door. Memory, rows and time of a query are those of [`SqlSettings`].

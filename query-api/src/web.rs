@@ -19,6 +19,7 @@ mod live;
 mod people;
 mod reports;
 mod routes;
+mod saved;
 mod session;
 mod settings;
 mod sign_in;

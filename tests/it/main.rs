@@ -1,6 +1,7 @@
 //! The one heavy integration binary: the real executable, spoken to through its real doors.
 
 mod crash;
+mod deliveries;
 mod doors;
 mod otlp;
 mod process;

@@ -490,6 +490,62 @@ const OTHERS: &[Door] = &[
             "SignInLink",
         )
     },
+    get(
+        "/v1/saved-reports",
+        Access::Readers,
+        "Reports that people keep, with their schedules",
+        &[],
+        "SavedReports",
+    ),
+    Door {
+        method: "POST",
+        takes: Some("SaveRequest"),
+        ..get(
+            "/v1/saved-reports",
+            Access::Readers,
+            "Keep a query as a report, and schedule it",
+            &[],
+            "SavedReport",
+        )
+    },
+    get(
+        "/v1/saved-reports/{report_id}",
+        Access::Readers,
+        "One of them, with its deliveries",
+        &[],
+        "SavedReportPage",
+    ),
+    Door {
+        method: "DELETE",
+        ..get(
+            "/v1/saved-reports/{report_id}",
+            Access::Readers,
+            "Forget a report and its deliveries",
+            &[],
+            "SavedReport",
+        )
+    },
+    Door {
+        method: "POST",
+        takes: Some("ScheduleRequest"),
+        ..get(
+            "/v1/saved-reports/{report_id}/schedule",
+            Access::Readers,
+            "Set when a report goes where; without a body it goes nowhere",
+            &[],
+            "SavedReport",
+        )
+    },
+    Door {
+        method: "POST",
+        ..get(
+            "/v1/saved-reports/{report_id}/deliveries",
+            Access::Readers,
+            "Deliver a scheduled report now, beside its schedule",
+            &[],
+            "StartedDelivery",
+        )
+    },
     get("/v1/openapi.json", Access::Any, "This document", &[], "AnyObject"),
     get(
         "/health/live",

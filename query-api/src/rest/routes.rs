@@ -15,7 +15,7 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
     alerts, arguments::Arguments, briefing, dead_letters, deal, doors, duplicates, entity, feed,
-    guard::guard, keys, lists, openapi, operations, reports, texts, users,
+    guard::guard, keys, lists, openapi, operations, reports, saved, texts, users,
 };
 use crate::{api::Api, problem::Problem, sql::post_sql};
 
@@ -58,6 +58,13 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/users", get(users::list).post(users::create))
         .route("/v1/users/{login}", delete(users::end))
         .route("/v1/sign-in-links", post(users::sign_in_link))
+        .route("/v1/saved-reports", get(saved::list).post(saved::save))
+        .route(
+            "/v1/saved-reports/{report_id}",
+            get(saved::one).delete(saved::remove),
+        )
+        .route("/v1/saved-reports/{report_id}/schedule", post(saved::schedule))
+        .route("/v1/saved-reports/{report_id}/deliveries", post(saved::send))
         .route("/v1/openapi.json", get(openapi::document))
         .route("/health/live", get(operations::live))
         .route("/health/ready", get(operations::ready))

@@ -5,7 +5,7 @@ use revgauge_contract::invariant::Invariant;
 use serde_json::Value;
 
 use super::world::World;
-use crate::rest::openapi_document;
+use crate::{reports::Target, rest::openapi_document};
 
 const CHECKED_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
 
@@ -104,6 +104,22 @@ async fn real_answers_fit_the_document() {
                 .replace("reports/{name}", "reports/pipeline_by_stage")
                 .replace("{name}", "contact_engagement")
                 .replace("{login}", "mo");
+            if target.contains("{report_id}") {
+                let saved = &world.api.saved;
+                let report = match saved.list("acme").pop() {
+                    Some(report) => report,
+                    None => saved
+                        .save("acme", "mo", "Mine", "SELECT 1 AS n")
+                        .await
+                        .expect("saved"),
+                };
+                let daily = Some(("0 7 * * *", "UTC", Target::File));
+                saved
+                    .schedule("acme", &report.report_id, daily)
+                    .await
+                    .expect("scheduled");
+                target = target.replace("{report_id}", &report.report_id);
+            }
             if target.contains("{key_id}") {
                 let keys = world.get("admin", "/v1/keys").await.json();
                 let key = keys["items"].as_array().expect("keys").last().expect("key")["key_id"]
@@ -119,6 +135,10 @@ async fn real_answers_fit_the_document() {
                 "/v1/sql" => r#"{"sql":"select * from events"}"#,
                 "/v1/keys" => r#"{"role":"service","name":"x"}"#,
                 "/v1/dead-letters" => r#"{"items":[]}"#,
+                "/v1/saved-reports" => r#"{"title":"Mine","sql":"select 1 as n"}"#,
+                "/v1/saved-reports/{report_id}/schedule" => {
+                    r#"{"cron":"0 7 * * 1","timezone":"Europe/Berlin","target":{"kind":"file"}}"#
+                }
                 "/v1/users" => r#"{"role":"manager","login":"mo","password":"correct horse"}"#,
                 _ => "",
             };

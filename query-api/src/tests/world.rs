@@ -53,6 +53,7 @@ use tower::ServiceExt as _;
 use crate::{
     access::{KeySettings, KeyStore, UserSettings, UserStore},
     api::{Api, ApiParts, router},
+    reports::SavedReports,
     rest::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource},
     settings::ApiSettings,
     sql::{CatalogColumn, CatalogSource, CatalogTable},
@@ -149,6 +150,13 @@ impl World {
         )
         .await
         .expect("opens");
+        let saved = SavedReports::open(
+            Arc::new(InMemory::new()),
+            settings.deliveries.clone(),
+            Arc::<ManualClock>::clone(&clock),
+        )
+        .await
+        .expect("opens");
         let feed = Arc::new(MemoryFeed::default());
         let kept = Arc::new(Mutex::new(Vec::new()));
         let intake = Arc::new(Intake::default());
@@ -163,6 +171,7 @@ impl World {
                 kept: Arc::clone(&kept),
             }),
             users,
+            saved,
             intake: Arc::<Intake>::clone(&intake),
             clock,
             settings,

@@ -163,7 +163,8 @@ pub(super) async fn reports(Extension(visit): Extension<Visit>) -> Result<Respon
             }
             section.card {
                 h2 { "Your own" }
-                p { "Write a query in the " a href="/ui/sql" { "SQL workbench" } "; its address holds the query, so a bookmark is a report, and its CSV has an address too." }
+                p { "Write a query in the " a href="/ui/sql" { "SQL workbench" } ", save it under a title, and have it sent by mail, webhook or file." }
+                p { a.row href="/ui/saved" { "Saved and scheduled reports" } }
                 p { a href="/ui/tv" { "Wall screen" } }
             }
         }
@@ -227,7 +228,7 @@ pub(super) async fn report(
 }
 
 /// Bars of the last number column by the first text or instant, when there are few enough rows to read.
-fn chart(title: &str, sheet: &Sheet) -> Markup {
+pub(super) fn chart(title: &str, sheet: &Sheet) -> Markup {
     let label = sheet.columns.iter().find(|(_, is_number)| !is_number);
     let value = sheet.columns.iter().rfind(|(_, is_number)| *is_number);
     let (Some((label, _)), Some((value, _))) = (label, value) else {

@@ -15,7 +15,7 @@ use super::{
     admin, data, deal, deals, forecast,
     gate::{gate, lock_down},
     layout::Oops,
-    leads, live, people, reports, sign_in, team, workbench,
+    leads, live, people, reports, saved, sign_in, team, workbench,
 };
 use crate::{api::Api, problem::Problem};
 
@@ -36,6 +36,11 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/tv", get(team::tv))
         .route("/ui/reports", get(reports::reports))
         .route("/ui/reports/{name}", get(reports::report))
+        .route("/ui/saved", get(saved::list).post(saved::save))
+        .route("/ui/saved/{id}", get(saved::one))
+        .route("/ui/saved/{id}/schedule", post(saved::schedule))
+        .route("/ui/saved/{id}/send", post(saved::send))
+        .route("/ui/saved/{id}/remove", post(saved::remove))
         .route("/ui/sql", get(workbench::workbench))
         .route("/ui/sql.csv", get(workbench::csv))
         .route("/ui/data", get(data::data))

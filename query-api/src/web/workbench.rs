@@ -15,7 +15,7 @@ use super::{
     table::plain_table,
     visit::Visit,
 };
-use crate::problem::Problem;
+use crate::{problem::Problem, reports::to_csv};
 
 /// Rows shown on the page; CSV has all.
 const SHOWN: usize = 200;
@@ -40,6 +40,7 @@ pub(super) async fn workbench(Extension(visit): Extension<Visit>) -> Result<Resp
         @match &outcome {
             None => (examples()),
             Some(Ok(sheet)) => {
+                p { a href=(super::visit::address("/ui/saved", [("q", sql.as_str())])) { "Save as a report" } }
                 p.meta { (sheet.rows.len()) @if sheet.truncated { " rows shown, there are more" } @else if sheet.rows.len() == 1 { " row" } @else { " rows" } " · as of " (super::figure::instant(sheet.freshness.as_of)) }
                 (plain_table("Rows of the query", sheet, SHOWN))
                 (rows_and_sql(&sheet.sql))
@@ -130,7 +131,7 @@ pub(super) async fn csv(Extension(visit): Extension<Visit>) -> Result<Response, 
                 .into(),
         );
     }
-    let mut response = to_csv(&sheet).into_response();
+    let mut response = to_csv(&sheet.columns, &sheet.rows).into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -142,55 +143,4 @@ pub(super) async fn csv(Extension(visit): Extension<Visit>) -> Result<Response, 
     );
     sheet.freshness.stamp(headers);
     Ok(response)
-}
-
-/// RFC 4180.
-pub(super) fn to_csv(sheet: &Sheet) -> String {
-    let mut out = String::new();
-    let line = |cells: Vec<String>, out: &mut String| {
-        out.push_str(&cells.join(","));
-        out.push_str("\r\n");
-    };
-    let names = sheet.columns.iter().map(|(name, _)| csv_text(name)).collect();
-    line(names, &mut out);
-    for row in &sheet.rows {
-        let cells = sheet.columns.iter().map(|(name, _)| match row.get(name) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => csv_text(text),
-            Some(other) => other.to_string(),
-        });
-        line(cells.collect(), &mut out);
-    }
-    out
-}
-
-fn csv_text(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    };
-    if text.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", text.replace('"', "\"\""));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_never_becomes_a_formula_or_a_second_cell() {
-        for (text, wanted) in [
-            ("plain", "plain"),
-            ("=1+1", "'=1+1"),
-            ("@cmd", "'@cmd"),
-            ("a,b", "\"a,b\""),
-            ("-\"x\"\n", "\"'-\"\"x\"\"\n\""),
-        ] {
-            assert_eq!(csv_text(text), wanted);
-        }
-    }
 }
