@@ -6,6 +6,7 @@
 mod admin;
 mod ask;
 mod chart;
+mod coaching;
 mod data;
 mod deal;
 mod deals;
@@ -16,6 +17,7 @@ mod gate;
 mod layout;
 mod leads;
 mod live;
+mod moves;
 mod people;
 mod reports;
 mod routes;
@@ -26,6 +28,7 @@ mod sign_in;
 mod table;
 mod team;
 mod visit;
+mod who;
 mod workbench;
 
 pub use settings::WebSettings;

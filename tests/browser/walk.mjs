@@ -1,6 +1,8 @@
 // Walks every page of a running demo in headless Chromium, at three widths, light and dark: no script error, no overflow,
-// no serious axe-core finding, keys work. Usage: node walk.mjs SIGN_IN_URL [FOLDER_FOR_SCREENSHOTS]
-// Needs `npm install puppeteer-core axe-core` beside it and Debian's `chromium`; without them it says so and passes.
+// no serious axe-core finding, keys work, print shows the content without the controls, a lost stream comes back once.
+// Usage: node walk.mjs SIGN_IN_URL [FOLDER_FOR_SCREENSHOTS | --quick]
+// Quick walks each page at 375 px light and at 1440 px dark. Needs `npm install` here (package.json names two packages)
+// and Debian's `chromium`; without them it says so and passes.
 import { createRequire } from "node:module";
 import { mkdirSync, readFileSync } from "node:fs";
 
@@ -10,11 +12,13 @@ try {
   puppeteer = require("puppeteer-core");
   axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 } catch {
-  console.log("SKIPPED: the browser walk needs `npm install puppeteer-core axe-core` in tests/browser");
+  console.log("SKIPPED: the browser walk needs `npm install` in tests/browser");
   process.exit(0);
 }
-const [signIn, folder] = process.argv.slice(2);
-if (!signIn) { console.error("usage: node walk.mjs SIGN_IN_URL [FOLDER]"); process.exit(2); }
+const [signIn, last] = process.argv.slice(2);
+if (!signIn) { console.error("usage: node walk.mjs SIGN_IN_URL [FOLDER | --quick]"); process.exit(2); }
+const quick = last === "--quick";
+const folder = quick ? undefined : last;
 const base = new URL(signIn).origin;
 if (folder) mkdirSync(folder, { recursive: true });
 
@@ -40,12 +44,12 @@ const first = async (list) => {
   await tab.goto(base + list, { waitUntil: "domcontentloaded" });
   return tab.$eval("a.row", (link) => link.getAttribute("href")).catch(() => null);
 };
-const pages = ["/ui/forecast", "/ui/deals", "/ui/deals?view=list", "/ui/leads", "/ui/accounts", "/ui/contacts", "/ui/team", "/ui/tv", "/ui/reports", "/ui/reports/pipeline-by-stage", "/ui/sql", "/ui/sql?q=SELECT%20*%20FROM%20deals%20LIMIT%205", "/ui/data", "/ui/admin"];
+const pages = ["/ui/forecast", "/ui/deals", "/ui/deals?view=list", "/ui/leads", "/ui/accounts", "/ui/contacts", "/ui/team", "/ui/coaching", "/ui/tv", "/ui/reports", "/ui/reports/pipeline_by_stage", "/ui/reports/won_by_month", "/ui/saved", "/ui/sql", "/ui/sql?q=SELECT%20*%20FROM%20deals%20LIMIT%205", "/ui/data", "/ui/admin"];
 for (const list of ["/ui/deals", "/ui/contacts", "/ui/accounts"]) { const path = await first(list); if (path) pages.push(path); }
 
 for (const scheme of ["light", "dark"]) {
   await tab.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-  for (const width of [375, 768, 1440]) {
+  for (const width of quick ? [scheme === "light" ? 375 : 1440] : [375, 768, 1440]) {
     await tab.setViewport({ width, height: 900 });
     for (const path of pages) {
       errors.length = 0;
@@ -54,6 +58,9 @@ for (const scheme of ["light", "dark"]) {
       check(answer.status() === 200, `${where}: status ${answer.status()}`);
       const wide = await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       check(wide <= 0, `${where}: ${wide} px wider than the screen`);
+      // Parts that are fetched after the page stands count too.
+      await tab.waitForFunction(() => ![...document.querySelectorAll("[data-loaded]")].some((e) => e.querySelector(":scope > p.empty > a")), { timeout: 30000 })
+        .catch(() => check(false, `${where}: a part was not fetched`));
       check(errors.length === 0, `${where}: ${errors.join(" | ")}`);
       // The devtools protocol evaluates outside the page's content security policy.
       await tab.evaluate(axe);
@@ -83,6 +90,47 @@ check(await tab.$eval("#help", (help) => help.open), "? shows the keys");
 await tab.keyboard.press("Escape");
 await tab.select(".filters select[name=view]", "list");
 await tab.waitForFunction(() => location.search.includes("view=list"), { timeout: 5000 }).then(() => check(true), () => check(false, "a filter changes the page without a reload"));
+
+
+// Tab reaches the skip link first, then the navigation; every stop is to be seen.
+await tab.goto(`${base}/ui/forecast`, { waitUntil: "load" });
+await tab.keyboard.press("Tab");
+check(await tab.evaluate(() => document.activeElement.matches("a.skip")), "the first Tab is on the skip link");
+let unseen = 0;
+for (let stop = 0; stop < 30; stop += 1) {
+  await tab.keyboard.press("Tab");
+  unseen += await tab.evaluate(() => {
+    const element = document.activeElement, box = element.getBoundingClientRect();
+    const outlined = getComputedStyle(element).outlineStyle !== "none" || element.matches(".skip");
+    return element === document.body || (box.width > 0 && box.height > 0 && outlined) ? 0 : 1;
+  });
+}
+check(unseen === 0, `${unseen} of 30 stops of the Tab key are not to be seen`);
+
+// Print: the content without navigation, filters and buttons, on white.
+await tab.emulateMediaType("print");
+for (const path of ["/ui/forecast", "/ui/deals?view=list", "/ui/reports/pipeline_by_stage"]) {
+  await tab.goto(base + path, { waitUntil: "load" });
+  const seen = await tab.evaluate(() => [...document.querySelectorAll("header.top nav, .filters, .asof form, .out")].filter((e) => e.getClientRects().length).length);
+  check(seen === 0, `${path} in print still shows ${seen} controls`);
+  const pdf = await tab.pdf({ format: "A4" });
+  check(pdf.length > 5000, `${path} in print gives a PDF of ${pdf.length} bytes`);
+  if (folder) { const { writeFileSync } = await import("node:fs"); writeFileSync(`${folder}/print${path.replace(/[^a-z]+/g, "-")}.pdf`, pdf); }
+}
+await tab.emulateMediaType(null);
+
+// A lost stream: the browser connects again by itself, and the page still asks once a change.
+await tab.goto(`${base}/ui/deals`, { waitUntil: "load" });
+let streams = 0;
+tab.on("request", (request) => { if (request.url().endsWith("/ui/live")) streams += 1; });
+await tab.setOfflineMode(true);
+await new Promise((later) => setTimeout(later, 300));
+await tab.setOfflineMode(false);
+await tab.evaluate(() => { dispatchEvent(new Event("pagehide")); dispatchEvent(new Event("pageshow")); dispatchEvent(new Event("pageshow")); });
+await new Promise((later) => setTimeout(later, 700));
+check(streams <= 1, `${streams} streams after coming back, one is enough`);
+const cards = await tab.$$eval("article.deal", (all) => new Set(all.map((one) => one.querySelector("a").href)).size === all.length);
+check(cards, "no deal stands on the board twice");
 
 await browser.close();
 console.log(`${passed} passed, ${failures.length} failed`);

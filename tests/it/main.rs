@@ -1,9 +1,11 @@
 //! The one heavy integration binary: the real executable, spoken to through its real doors.
 
+mod browsing;
 mod crash;
 mod deliveries;
 mod doors;
 mod otlp;
+mod pages;
 mod process;
 mod real_input;
 mod reports;

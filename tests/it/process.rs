@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use revgauge_connectors::generator::{GeneratorConfig, Organisation};
+use revgauge_contract::{Clock as _, event::EventDraft, time::SystemClock};
 use serde_json::Value;
 
 /// The executable under test.
@@ -165,6 +167,35 @@ pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
     }
     output
+}
+
+/// Sends a made-up organisation's days up to now.
+pub(crate) async fn fill(process: &Process, accounts: u32, days: u32) {
+    let config = GeneratorConfig {
+        accounts,
+        days,
+        ..GeneratorConfig::default()
+    };
+    let now = SystemClock.now();
+    let mut organisation = Organisation::new(config.ending_before(now)).expect("valid");
+    // Meetings of the coming days are planned already; like the demo, only what has happened is sent.
+    let drafts: Vec<EventDraft> = std::iter::from_fn(|| organisation.next_day())
+        .flatten()
+        .filter(|draft| draft.event_time.is_some_and(|at| at <= now))
+        .collect();
+    for batch in drafts.chunks(500) {
+        let mut body = Vec::new();
+        for draft in batch {
+            serde_json::to_writer(&mut body, draft).expect("JSON");
+            body.push(b'\n');
+        }
+        let path = "/v1/events?verbose=false&history=true";
+        let (status, answer) = process
+            .post(path, "application/x-ndjson", body)
+            .await
+            .expect("answered");
+        assert_eq!(status, 200, "{answer}");
+    }
 }
 
 /// A set of real data, or `None` said aloud where it is absent.

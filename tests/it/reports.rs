@@ -1,10 +1,8 @@
 //! Every standard report on a tenant without data and on a simulated organisation; the waterfall of its last month.
 
-use revgauge_connectors::generator::{GeneratorConfig, Organisation};
-use revgauge_contract::{Clock as _, event::EventDraft, time::SystemClock};
 use serde_json::{Value, json};
 
-use crate::process::Process;
+use crate::process::{Process, fill};
 
 /// Reports that may have nothing to show of a healthy organisation of a few weeks.
 const MAY_BE_EMPTY: &[&str] = &[
@@ -88,31 +86,7 @@ async fn every_report_answers_and_the_waterfall_balances() {
     let folder = tempfile::tempdir().expect("folder");
     let process = Process::start(folder.path(), &[]);
     all_reports(&process, false).await;
-    let config = GeneratorConfig {
-        accounts: 40,
-        days: 120,
-        ..GeneratorConfig::default()
-    };
-    let now = SystemClock.now();
-    let mut organisation = Organisation::new(config.ending_before(now)).expect("valid");
-    // Meetings of the coming days are planned already; like the demo, only what has happened is sent.
-    let drafts: Vec<EventDraft> = std::iter::from_fn(|| organisation.next_day())
-        .flatten()
-        .filter(|draft| draft.event_time.is_some_and(|at| at <= now))
-        .collect();
-    for batch in drafts.chunks(500) {
-        let mut body = Vec::new();
-        for draft in batch {
-            serde_json::to_writer(&mut body, draft).expect("JSON");
-            body.push(b'\n');
-        }
-        let path = "/v1/events?verbose=false&history=true";
-        let (status, answer) = process
-            .post(path, "application/x-ndjson", body)
-            .await
-            .expect("answered");
-        assert_eq!(status, 200, "{answer}");
-    }
+    fill(&process, 40, 120).await;
     all_reports(&process, true).await;
     let (status, unknown) = process.get("/v1/reports/pipeline_by_stag").await;
     assert_eq!((status, &unknown["code"]), (404, &json!("unknown_report")));

@@ -12,6 +12,7 @@ mod emit;
 mod names;
 mod organisation;
 mod output;
+mod practice;
 mod talk;
 
 pub use account::{AccountTruth, Contact};

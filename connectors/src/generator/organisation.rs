@@ -12,6 +12,7 @@ use super::{
     deals::Deal,
     emit::{Day, about, about_account, rep_id, with},
     names::{FIRST, LAST, PLACES, STAGES},
+    practice,
 };
 
 /// Gives the events of an organisation, one day after another.
@@ -114,6 +115,7 @@ impl Organisation {
             }
             drafts.append(&mut day.drafts);
         }
+        drafts.append(&mut practice::sessions(&self.config, number, &self.skills));
         drafts.sort_by_key(|draft| draft.event_time);
         drafts
     }

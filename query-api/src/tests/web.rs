@@ -20,8 +20,10 @@ const PAGES: &[&str] = &[
     "/ui/accounts",
     "/ui/accounts/a1",
     "/ui/reports",
-    "/ui/reports/pipeline-by-stage",
-    "/ui/reports/contacts-by-tier",
+    "/ui/reports/pipeline_by_stage",
+    "/ui/reports/leaderboard",
+    "/ui/coaching",
+    "/ui/saved",
     "/ui/sql",
     "/ui/sql?q=select+entity_id,value+from+scores+limit+3",
     "/ui/admin",
@@ -200,11 +202,11 @@ async fn the_number_of_a_tile_is_the_number_of_its_query() {
         let html = browser.get(path).await.text();
         for piece in html.split("<a class=\"figure\" href=\"/ui/sql?q=").skip(1) {
             let query = piece.split('"').next().expect("an address");
-            let column = piece
-                .split("data-column=\"")
+            let place = piece
+                .split("data-cell=\"")
                 .nth(1)
-                .and_then(|rest| rest.split('"').next())
-                .expect("a column");
+                .and_then(|rest| rest.split('"').next());
+            let column = place.and_then(|place| place.split(' ').nth(2)).expect("a column");
             let shown = piece
                 .split("<data value=\"")
                 .nth(1)

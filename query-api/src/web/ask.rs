@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{settings::WebSettings, visit::Visit};
+use super::visit::Visit;
 use crate::{
     freshness::Freshness,
     problem::Problem,
@@ -53,10 +53,11 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn new(settings: &WebSettings) -> Self {
+    /// Answers that serve so long, at most so many.
+    pub(super) fn new(fresh_ms: u64, most: usize) -> Self {
         Self {
-            fresh: Duration::from_millis(settings.fresh_ms),
-            most: settings.max_answers.max(1),
+            fresh: Duration::from_millis(fresh_ms),
+            most: most.max(1),
             places: Mutex::default(),
         }
     }
@@ -96,7 +97,10 @@ impl Visit {
     /// # Errors
     /// What stopped the query.
     pub(super) async fn ask_rows(&self, sql: String, limit: usize) -> Result<Arc<Sheet>, Problem> {
-        let answers = &self.api.web.answers;
+        self.shared(&self.api.web.answers, sql, limit).await
+    }
+
+    async fn shared(&self, answers: &Answers, sql: String, limit: usize) -> Result<Arc<Sheet>, Problem> {
         let place = answers.place(self.tenant(), &sql, limit);
         let mut kept = place.lock().await;
         if let Some((at, sheet)) = &*kept
@@ -107,6 +111,16 @@ impl Visit {
         let sheet = Arc::new(self.run(sql, limit).await?);
         *kept = Some((Instant::now(), Arc::clone(&sheet)));
         Ok(sheet)
+    }
+
+    /// Runs a query about named instants of the past, whose answer stays true: it serves for `past_ms`.
+    ///
+    /// # Errors
+    /// What stopped the query.
+    pub(super) async fn ask_past(&self, sql: String) -> Result<Arc<Sheet>, Problem> {
+        let answers = &self.api.web.past_answers;
+        self.shared(answers, sql, self.api.settings.sql.max_rows.min(5_000))
+            .await
     }
 
     async fn run(&self, sql: String, limit: usize) -> Result<Sheet, Problem> {

@@ -1,45 +1,129 @@
-//! Charts as SVG, drawn here: bars, lines over time, a fan of quantiles. Colours are classes of the stylesheet.
+//! Charts as SVG, drawn here: bars, waterfalls, lines over time, a fan of quantiles. Colours are classes of the stylesheet.
 
 use maud::{Markup, html};
 
-use super::figure::{Form, written};
+use super::{
+    ask::Sheet,
+    figure::{Form, cell, written},
+};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 70.0;
 const BOTTOM: f64 = 24.0;
-const TOP: f64 = 10.0;
+const TOP: f64 = 26.0;
 const RIGHT: f64 = 12.0;
 
-/// One bar of a horizontal bar chart.
+/// One bar of a horizontal bar chart: a cell of a query.
 pub(super) struct Bar {
     pub(super) label: String,
-    pub(super) value: f64,
+    pub(super) row: usize,
+    pub(super) column: String,
     /// Class of its colour.
     pub(super) class: &'static str,
 }
 
-/// Horizontal bars with label and value; negative ones go left of the zero line.
-pub(super) fn bars(title: &str, bars: &[Bar], form: Form) -> Markup {
-    const ROW: f64 = 28.0;
-    const LABEL: f64 = 170.0;
-    let low = bars.iter().map(|bar| bar.value).fold(0.0, f64::min);
-    let high = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
+/// Horizontal bars with label and value; negative ones go left of the zero line. The page lays them out, so that the
+/// words keep their size on a phone.
+pub(super) fn bars(title: &str, sheet: &Sheet, bars: &[Bar], form: Form) -> Markup {
+    let value = |bar: &Bar| sheet.number(bar.row, &bar.column).unwrap_or(0.0);
+    let low = bars.iter().map(value).fold(0.0, f64::min);
+    let high = bars.iter().map(value).fold(0.0, f64::max);
     let span = if high > low { high - low } else { 1.0 };
-    let room = WIDTH - LABEL - 90.0;
-    let x = |value: f64| LABEL + (value - low) / span * room;
-    let height = ROW * bars.len() as f64 + 4.0;
+    let x = |value: f64| (value - low) / span * 100.0;
     html! {
-        svg.chart viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(title) {
-            title { (title) }
-            @for (i, bar) in bars.iter().enumerate() {
-                @let y = ROW * i as f64 + 4.0;
-                @let (from, to) = (x(bar.value.min(0.0)), x(bar.value.max(0.0)));
-                text.label x=(LABEL - 8.0) y=(y + 15.0) text-anchor="end" { (cut(&bar.label, 24)) }
-                rect class=(bar.class) x=(fixed(from)) y=(y) width=(fixed((to - from).max(1.0))) height="20" rx="3" {}
-                text.value x=(fixed(to + 6.0)) y=(y + 15.0) { (written(Some(bar.value), form)) }
+        ul.bars aria-label=(title) {
+            @for bar in bars {
+                @let (from, to) = (x(value(bar).min(0.0)), x(value(bar).max(0.0)));
+                li {
+                    span.label title=(bar.label) { (cut(&bar.label, 40)) }
+                    svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
+                        rect class=(bar.class) x=(fixed(from)) width=(fixed((to - from).max(0.4))) height="10" {}
+                    }
+                    (cell(sheet, bar.row, &bar.column, form))
+                }
             }
         }
+    }
+}
+
+/// One bar of a waterfall: a row of a query, with the way to what is behind it.
+pub(super) struct Step {
+    pub(super) label: String,
+    pub(super) href: String,
+    pub(super) row: usize,
+    /// Stands on the ground instead of on the bar before it.
+    pub(super) is_total: bool,
+}
+
+/// A waterfall: each bar begins where the one before it ended.
+pub(super) fn steps(title: &str, sheet: &Sheet, steps: &[Step], column: &str, form: Form) -> Markup {
+    let mut level = 0.0;
+    let spans: Vec<(f64, f64)> = steps
+        .iter()
+        .map(|step| {
+            let value = sheet.number(step.row, column).unwrap_or(0.0);
+            let from = if step.is_total { 0.0 } else { level };
+            level = from + value;
+            (from, level)
+        })
+        .collect();
+    let low = spans.iter().map(|span| span.0.min(span.1)).fold(0.0, f64::min);
+    let high = spans.iter().map(|span| span.0.max(span.1)).fold(0.0, f64::max);
+    let room = if high > low { high - low } else { 1.0 };
+    let x = |value: f64| (value - low) / room * 100.0;
+    html! {
+        ul.bars.steps aria-label=(title) {
+            @for (step, (from, to)) in steps.iter().zip(&spans) {
+                @let class = if step.is_total { "cat pipe" } else if to < from { "cat down" } else { "cat won" };
+                li {
+                    a.label href=(step.href) { (step.label) }
+                    svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
+                        rect class=(class) x=(fixed(x(from.min(*to)))) width=(fixed((x(from.max(*to)) - x(from.min(*to))).max(0.4))) height="10" {}
+                    }
+                    (cell(sheet, step.row, column, form))
+                }
+            }
+        }
+    }
+}
+
+/// Values of 0 to 100 on spokes, a closed line a series.
+pub(super) fn radar(title: &str, spokes: &[String], series: &[(String, &'static str, Vec<f64>)]) -> Markup {
+    const SIDE: f64 = 320.0;
+    const MIDDLE: f64 = SIDE / 2.0;
+    const REACH: f64 = 104.0;
+    let turn = |spoke: usize| std::f64::consts::TAU * spoke as f64 / spokes.len().max(1) as f64;
+    let x = |spoke: usize, value: f64| MIDDLE + turn(spoke).sin() * REACH * value / 100.0;
+    let y = |spoke: usize, value: f64| MIDDLE - turn(spoke).cos() * REACH * value / 100.0;
+    let ring = |values: &dyn Fn(usize) -> f64| {
+        let points = (0..spokes.len()).map(|spoke| {
+            format!(
+                "{},{}",
+                fixed(x(spoke, values(spoke))),
+                fixed(y(spoke, values(spoke)))
+            )
+        });
+        points.collect::<Vec<_>>().join(" ")
+    };
+    html! {
+        svg.chart.square viewBox=(format!("0 0 {SIDE} {SIDE}")) role="img" aria-label=(title) {
+            title { (title) }
+            @for level in [25.0, 50.0, 75.0, 100.0] {
+                polygon.ring points=(ring(&|_| level)) {}
+                text.tick x=(MIDDLE + 3.0) y=(fixed(MIDDLE - REACH * level / 100.0 + 4.0)) { (level) }
+            }
+            @for (spoke, name) in spokes.iter().enumerate() {
+                line.grid x1=(MIDDLE) y1=(MIDDLE) x2=(fixed(x(spoke, 100.0))) y2=(fixed(y(spoke, 100.0))) {}
+                @let at = x(spoke, 116.0);
+                text.label x=(fixed(at)) y=(fixed(y(spoke, 116.0) + 4.0))
+                    text-anchor=(if at > MIDDLE + 4.0 { "start" } else if at < MIDDLE - 4.0 { "end" } else { "middle" }) { (cut(name, 14)) }
+            }
+            @for (_, class, values) in series {
+                polygon class=(class) points=(ring(&|spoke| values.get(spoke).copied().unwrap_or(0.0).clamp(0.0, 100.0))) {}
+            }
+        }
+        ul.legend { @for (name, class, _) in series { li { svg.key viewBox="0 0 16 8" aria-hidden="true" { line class=(class) x1="0" x2="16" y1="4" y2="4" {} } " " (name) } } }
     }
 }
 
@@ -58,9 +142,11 @@ pub(super) struct Fan {
     pub(super) points: Vec<(f64, f64, f64)>,
 }
 
-/// Lines and bands over time, with a legend when there is more than one line. `marks` are level lines with a name.
+/// Lines and bands over time, with a legend when there is more than one line. `marks` are level lines with a name; the
+/// unit stands at the top of the value axis.
 pub(super) fn over_time(
     title: &str,
+    unit: &str,
     fans: &[Fan],
     lines: &[Line],
     marks: &[(&str, f64)],
@@ -100,6 +186,7 @@ pub(super) fn over_time(
     html! {
         svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(title) {
             title { (title) }
+            text.tick x="4" y="12" { (unit) }
             @for i in 0..=ticks {
                 @let value = low + step * i as f64;
                 line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(fixed(y(value))) y2=(fixed(y(value))) {}
@@ -168,7 +255,7 @@ mod tests {
             class: "line a",
             points: vec![(0.0, -5.0), (86_400.0, 12.0), (172_800.0, 1e9)],
         };
-        let svg = over_time("t", &[], &[line], &[("quota", 2e9)], Form::Money).into_string();
+        let svg = over_time("t", "USD", &[], &[line], &[("quota", 2e9)], Form::Money).into_string();
         let points = svg
             .split("points=\"")
             .nth(1)
@@ -189,13 +276,73 @@ mod tests {
     }
 
     #[test]
+    fn a_waterfall_ends_where_its_steps_lead() {
+        let mut sheet = empty_sheet();
+        sheet.rows = [100.0, 40.0, -60.0, 80.0]
+            .into_iter()
+            .map(|amount| serde_json::json!({"amount": amount}))
+            .collect();
+        let step = |row, is_total| Step {
+            label: format!("s{row}"),
+            href: "/ui/".to_owned(),
+            row,
+            is_total,
+        };
+        let all = [step(0, true), step(1, false), step(2, false), step(3, true)];
+        let markup = steps("t", &sheet, &all, "amount", Form::Money).into_string();
+        let spans: Vec<(f64, f64)> = markup
+            .split("<rect")
+            .skip(1)
+            .map(|rect| {
+                let of = |name: &str| {
+                    let rest = rect.split(name).nth(1).expect("an attribute");
+                    rest.split('"')
+                        .next()
+                        .expect("a value")
+                        .parse::<f64>()
+                        .expect("a number")
+                };
+                (of(" x=\""), of(" width=\""))
+            })
+            .collect();
+        // 100, up to 140, down to 80, 80: of 140.
+        let wanted = [(0.0, 71.4), (71.4, 28.6), (57.1, 42.9), (0.0, 57.1)];
+        for (span, wanted) in spans.iter().zip(wanted) {
+            assert!(
+                (span.0 - wanted.0).abs() < 0.11 && (span.1 - wanted.1).abs() < 0.11,
+                "{spans:?}"
+            );
+        }
+    }
+
+    fn empty_sheet() -> Sheet {
+        Sheet {
+            sql: "SELECT 0 AS n".to_owned(),
+            columns: vec![("n".to_owned(), true)],
+            rows: Vec::new(),
+            truncated: false,
+            freshness: crate::freshness::Freshness::of(
+                "acme",
+                revgauge_contract::Timestamp(0),
+                std::collections::BTreeMap::new(),
+            ),
+        }
+    }
+
+    #[test]
     fn bars_of_nothing_and_hostile_labels_are_text() {
+        let mut sheet = empty_sheet();
+        sheet.rows = vec![serde_json::json!({"n": 0})];
         let bar = Bar {
             label: "<script>alert(1)</script>".to_owned(),
-            value: 0.0,
+            row: 0,
+            column: "n".to_owned(),
             class: "fill",
         };
-        let svg = bars("\"><b>", &[bar], Form::Count).into_string();
-        assert!(!svg.contains("<script>") && !svg.contains("<b>"), "{svg}");
+        let markup = bars("\"><b>", &sheet, &[bar], Form::Count).into_string();
+        assert!(
+            !markup.contains("<script>") && !markup.contains("<b>"),
+            "{markup}"
+        );
     }
 }

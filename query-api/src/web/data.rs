@@ -66,7 +66,7 @@ pub(super) async fn data(Extension(visit): Extension<Visit>) -> Result<Response,
         (table(&visit, "Sources", &sources, SOURCES))
         section {
             h2 { "Events a day" }
-            (super::chart::over_time("Events a day", &[], &[line], &[], Form::Count))
+            (super::chart::over_time("Events a day", "events", &[], &[line], &[], Form::Count))
             (rows_and_sql(&days.sql))
         }
         @if !letters.is_empty() {

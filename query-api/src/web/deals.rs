@@ -6,12 +6,11 @@ use serde_json::Value;
 
 use super::{
     ask::{Sheet, number, text},
-    figure::{Form, rows_and_sql, tile, written},
+    figure::{Form, cell, rows_and_sql, tile, written},
     form::{encode, quoted},
     layout::{Oops, Page, first_steps, page},
     leads::{owner_filter, owner_name},
-    people::health_bar,
-    table::{Col, Show, band, col, table},
+    table::{Col, Show, band, bar, col, table},
     visit::Visit,
 };
 
@@ -54,7 +53,7 @@ pub(super) fn list_sql(visit: &Visit, filter: &str, limit: usize) -> String {
     format!(
         "SELECT d.deal_id, d.name, d.account_id, d.owner_id, d.stage, d.status, d.amount, d.currency, d.close_date, \
          d.forecast_category, d.next_step, d.slips, {health}, \
-         floor(date_part('epoch', TIMESTAMP {at} - d.stage_entered_at) / 86400) AS days_in_stage \
+         greatest(floor(date_part('epoch', TIMESTAMP {at} - d.stage_entered_at) / 86400), 0) AS days_in_stage \
          FROM {} d{join} WHERE {filter} ORDER BY d.amount DESC NULLS LAST, d.deal_id LIMIT {limit}",
         visit.deals()
     )
@@ -76,7 +75,7 @@ pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response
     let stages = visit
         .ask(format!(
             "SELECT d.stage, count(*) AS deals, sum(d.amount) AS amount, \
-             median(date_part('epoch', TIMESTAMP {} - d.stage_entered_at) / 86400) AS median_days, \
+             median(greatest(date_part('epoch', TIMESTAMP {} - d.stage_entered_at) / 86400, 0)) AS median_days, \
              min(d.created_at) AS first_created FROM {} d WHERE {filter} GROUP BY d.stage ORDER BY amount DESC NULLS LAST, d.stage",
             quoted(&visit.at_of_hour().to_string()),
             visit.deals()
@@ -157,16 +156,19 @@ fn filters(visit: &Visit, owners: &Sheet, as_list: bool) -> Markup {
 fn board(visit: &Visit, stages: &Sheet, deals: &Sheet, risks: Option<&Sheet>, owners: &Sheet) -> Markup {
     html! {
         div.board tabindex="0" role="region" aria-label="Deals by stage" {
-            @for stage in &stages.rows {
+            @for (at, stage) in stages.rows.iter().enumerate() {
                 @let name = text(stage, "stage");
                 @let median = number(stage, "median_days");
                 section.column aria-label=(name) {
                     header {
                         h2 { (if name.is_empty() { "no stage" } else { name }) }
-                        p.meta { (written(number(stage, "deals"), Form::Count)) " deals · " (written(number(stage, "amount"), Form::Money)) " · median " (written(median, Form::Count)) " days" }
+                        p.meta {
+                            (cell(stages, at, "deals", Form::Count)) @if number(stage, "deals") == Some(1.0) { " deal · " } @else { " deals · " }
+                            (cell(stages, at, "amount", Form::Money)) " · median " (cell(stages, at, "median_days", Form::Count)) " days here"
+                        }
                     }
-                    @for deal in deals.rows.iter().filter(|deal| text(deal, "stage") == name).take(CARDS) {
-                        (card(visit, deal, median, risks, owners))
+                    @for (at, _) in deals.rows.iter().enumerate().filter(|(_, deal)| text(deal, "stage") == name).take(CARDS) {
+                        (card(visit, deals, at, median, risks, owners))
                     }
                     @if number(stage, "deals").unwrap_or(0.0) > CARDS as f64 {
                         a href=(visit.link("/ui/deals", &[("view", "list"), ("stage", name)])) { "All of this stage" }
@@ -175,10 +177,19 @@ fn board(visit: &Visit, stages: &Sheet, deals: &Sheet, risks: Option<&Sheet>, ow
             }
         }
         (rows_and_sql(&deals.sql))
+        div.stages-source { "Stages: " (rows_and_sql(&stages.sql)) }
     }
 }
 
-fn card(visit: &Visit, deal: &Value, median: Option<f64>, risks: Option<&Sheet>, owners: &Sheet) -> Markup {
+fn card(
+    visit: &Visit,
+    deals: &Sheet,
+    at: usize,
+    median: Option<f64>,
+    risks: Option<&Sheet>,
+    owners: &Sheet,
+) -> Markup {
+    let deal = deals.rows.get(at).unwrap_or(&Value::Null);
     let id = text(deal, "deal_id");
     let days = number(deal, "days_in_stage");
     let old = days
@@ -193,8 +204,8 @@ fn card(visit: &Visit, deal: &Value, median: Option<f64>, risks: Option<&Sheet>,
     html! {
         article.card.deal {
             h3 { a.row href=(visit.link(&format!("/ui/deals/{}", encode(id)), &[])) { (name) } }
-            p.amount { data value=(number(deal, "amount").map_or(String::new(), |value| value.to_string())) { (written(number(deal, "amount"), Form::Money)) } " " (text(deal, "currency")) " " (band(text(deal, "forecast_category"))) }
-            p { (health_bar(number(deal, "health"))) " " (band(text(deal, "health_band"))) }
+            p.amount { (cell(deals, at, "amount", Form::Money)) " " (text(deal, "currency")) " " (band(text(deal, "forecast_category"))) }
+            p { (bar(deals, at, "health", 100.0, Form::Points)) " " (band(text(deal, "health_band"))) }
             p.meta {
                 "closes " (super::figure::day(text(deal, "close_date")))
                 " · " span class=[old.then_some("late")] { (written(days, Form::Count)) " days here" }

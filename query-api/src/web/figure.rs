@@ -70,6 +70,25 @@ pub(super) fn day(text: &str) -> Markup {
     }
 }
 
+/// The mark of a query on its page: numbers say with it which query they are of.
+pub(super) fn mark(sql: &str) -> String {
+    // FNV-1a, 64 bits: a page has a few dozen queries.
+    let hash = sql.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// A number of a query: row and column say which; its query stands in a link on the same page.
+pub(super) fn cell(sheet: &Sheet, row: usize, column: &str, form: Form) -> Markup {
+    let value = sheet.number(row, column);
+    html! {
+        data value=(value.map_or(String::new(), |value| value.to_string())) data-cell=(format!("{} {row} {column}", mark(&sheet.sql))) {
+            (written(value, form))
+        }
+    }
+}
+
 /// The address of a query in the workbench.
 pub(super) fn sql_link(sql: &str) -> String {
     address("/ui/sql", [("q", sql)])
@@ -79,7 +98,7 @@ pub(super) fn sql_link(sql: &str) -> String {
 pub(super) fn rows_and_sql(sql: &str) -> Markup {
     html! {
         p.source {
-            a.sql href=(sql_link(sql)) { "Rows and SQL" }
+            a.sql data-sheet=(mark(sql)) href=(sql_link(sql)) { "Rows and SQL" }
             " · "
             a href=(address("/ui/sql.csv", [("q", sql)])) { "CSV" }
         }
@@ -88,15 +107,31 @@ pub(super) fn rows_and_sql(sql: &str) -> Markup {
 
 /// A tile with one number of a query; the number leads to the query.
 pub(super) fn tile(title: &str, sheet: &Sheet, column: &str, form: Form, note: &str) -> Markup {
-    let value = sheet.number(0, column);
+    tile_of(title, sheet, 0, column, form, note)
+}
+
+/// A tile with one number of some row of a query.
+pub(super) fn tile_of(
+    title: &str,
+    sheet: &Sheet,
+    row: usize,
+    column: &str,
+    form: Form,
+    note: &str,
+) -> Markup {
     html! {
         div.tile {
             h3 { (title) }
-            a.figure href=(sql_link(&sheet.sql)) data-column=(column) title="rows and SQL" {
-                data value=(value.map_or(String::new(), |value| value.to_string())) { (written(value, form)) }
-            }
+            (figure(sheet, row, column, form))
             @if !note.is_empty() { p { (note) } }
         }
+    }
+}
+
+/// A large number that leads to its query.
+pub(super) fn figure(sheet: &Sheet, row: usize, column: &str, form: Form) -> Markup {
+    html! {
+        a.figure href=(sql_link(&sheet.sql)) data-sheet=(mark(&sheet.sql)) title="Rows and SQL" { (cell(sheet, row, column, form)) }
     }
 }
 

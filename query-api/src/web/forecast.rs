@@ -8,12 +8,14 @@ use revgauge_contract::{Timestamp, time::DAY_US};
 use super::{
     ask::{Sheet, number, text},
     chart::{Bar, Line, bars, over_time},
-    figure::{Form, rows_and_sql, tile, written},
+    figure::{Form, cell, rows_and_sql, tile},
     form::quoted,
     layout::{Oops, Page, first_steps, page},
-    leads::{owner_filter, owner_name},
+    leads::owner_name,
+    moves,
     table::{Col, Show, col, table},
     visit::{Visit, short},
+    who::{Who, choice, directly_below},
 };
 use crate::problem::Problem;
 
@@ -25,7 +27,7 @@ pub(super) struct Quarter {
 }
 
 impl Quarter {
-    fn of(at: Timestamp) -> Self {
+    pub(super) fn of(at: Timestamp) -> Self {
         let date = at.to_datetime();
         Self {
             year: date.year(),
@@ -40,11 +42,11 @@ impl Quarter {
         ((1990..=2200).contains(&year) && (1..=4).contains(&number)).then_some(Self { year, number })
     }
 
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         format!("{}-Q{}", self.year, self.number)
     }
 
-    fn step(self, quarters: i32) -> Self {
+    pub(super) fn step(self, quarters: i32) -> Self {
         let index = self.year * 4 + self.number as i32 - 1 + quarters;
         Self {
             year: index.div_euclid(4),
@@ -64,8 +66,8 @@ impl Quarter {
 
 const CATEGORY: &str = "lower(replace(coalesce(d.forecast_category, ''), ' ', '_'))";
 
-/// `GET /ui/forecast?quarter=2026-Q4&owner_id=`
-pub(super) async fn forecast(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+/// What the address asks: quarter, people, and a quota if one is given.
+pub(super) async fn picked(visit: &Visit) -> Result<(Quarter, Who, Option<f64>), Problem> {
     let quarter = match visit.pairs.get("quarter") {
         None => Quarter::of(visit.at()),
         Some(text) => Quarter::parse(text).ok_or_else(|| {
@@ -73,28 +75,51 @@ pub(super) async fn forecast(Extension(visit): Extension<Visit>) -> Result<Respo
                 .hint("write it as 2026-Q4")
         })?,
     };
+    let quota = match visit.pairs.get("quota") {
+        None => None,
+        Some(text) => {
+            let plain: String = text.chars().filter(|c| !matches!(c, ',' | ' ' | '_')).collect();
+            let quota = plain
+                .parse()
+                .ok()
+                .filter(|quota: &f64| quota.is_finite() && *quota > 0.0);
+            Some(quota.ok_or_else(|| {
+                Problem::bad("bad_quota", format!("'{}' is no quota", short(text)))
+                    .hint("write it as a number above 0, such as 500000")
+            })?)
+        }
+    };
     let owners = visit.owners().await?;
+    Ok((quarter, Who::of(visit, &owners), quota))
+}
+
+/// `GET /ui/forecast?quarter=2026-Q4&owner_id=&quota=&since=&bucket=`
+pub(super) async fn forecast(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+    let (quarter, who, quota) = picked(&visit).await?;
+    let owners = visit.owners().await?;
+    let whose = who.and("d.owner_id");
     let totals = visit
         .ask(format!(
-            "SELECT {} FROM {} d{}",
+            "SELECT {} FROM {} d WHERE d.status IN ('open', 'won'){whose}",
             sums(quarter),
-            visit.deals(),
-            owner_where(&visit)
+            visit.deals()
         ))
         .await?;
     let by_rep = visit
         .ask(format!(
-            "SELECT d.owner_id, {} FROM {} d{} GROUP BY d.owner_id ORDER BY won + commit + best_case + pipeline DESC, d.owner_id LIMIT 200",
+            "SELECT d.owner_id, {} FROM {} d WHERE d.status IN ('open', 'won'){whose} GROUP BY d.owner_id \
+             ORDER BY won + commit + best_case + pipeline DESC, d.owner_id LIMIT 200",
             sums(quarter),
-            visit.deals(),
-            owner_where(&visit)
+            visit.deals()
         ))
         .await?;
-    let pace = visit.ask(pace_sql(&visit, quarter)).await?;
+    let pace = visit.ask(pace_sql(&visit, quarter, &who)).await?;
     let makers = visit
-        .ask(super::deals::list_sql(&visit, &in_quarter(&visit, quarter), 50))
+        .ask(super::deals::list_sql(&visit, &in_quarter(quarter, &who), 50))
         .await?;
     let is_empty = visit.api.freshness(visit.tenant()).watermarks.is_empty();
+    let currency = totals.rows.first().map_or("", |row| text(row, "currency"));
+    let unit = if currency.is_empty() { "amount" } else { currency };
     let body = html! {
         (filters(&visit, quarter, &owners))
         @if is_empty { (first_steps(&visit)) }
@@ -104,16 +129,19 @@ pub(super) async fn forecast(Extension(visit): Extension<Visit>) -> Result<Respo
             (tile("Best case", &totals, "best_case", Form::Money, "open, beside commit"))
             (tile("Pipeline", &totals, "pipeline", Form::Money, "open, the rest of it"))
             (tile("Won + commit", &totals, "won_and_commit", Form::Money, "what the reps stand for"))
-            (tile("Overdue", &totals, "overdue", Form::Money, "open, close date has passed"))
         }
-        (categories(&totals))
-        section {
-            h2 { "Closed won through the quarter" }
-            (pace_chart(&pace, quarter, visit.at()))
-            (rows_and_sql(&pace.sql))
+        div.pair {
+            (categories(&totals))
+            section.card {
+                h2 { "Closed won through the quarter" }
+                (pace_chart(&pace, quarter, visit.at(), unit, quota))
+                (rows_and_sql(&pace.sql))
+            }
         }
+        (moves::waterfall(&visit, quarter, &who).await?)
+        (team_links(&visit, &owners, &who))
         (table(&visit, "By rep", &named(&by_rep, &owners), REPS))
-        (table(&visit, "Deals that make it, largest first", &makers, super::deals::COLUMNS))
+        (table(&visit, "Open deals that close in the quarter, largest first", &makers, super::deals::COLUMNS))
     };
     Ok(page(
         &visit,
@@ -123,6 +151,28 @@ pub(super) async fn forecast(Extension(visit): Extension<Visit>) -> Result<Respo
             body,
         },
     ))
+}
+
+/// The way down the hierarchy, and up again.
+fn team_links(visit: &Visit, owners: &Sheet, who: &Who) -> Markup {
+    let below = directly_below(owners, who.id.as_deref());
+    let link = |id: &str| {
+        let kept = visit.pairs.all().iter().filter(|(name, _)| name != "owner_id");
+        let pairs = kept.map(|(name, value)| (name.as_str(), value.as_str()));
+        super::visit::address("/ui/forecast", pairs.chain([("owner_id", id)]))
+    };
+    let manager = who.id.as_deref().and_then(|id| {
+        let row = owners.rows.iter().find(|row| text(row, "user_id") == id)?;
+        Some(text(row, "manager_id"))
+    });
+    html! {
+        nav.actions aria-label="Hierarchy" {
+            @if let Some(manager) = manager {
+                @if manager.is_empty() { a href=(link("")) { "↑ everyone" } } @else { a href=(link(manager)) { "↑ team of " (owner_name(owners, manager)) } }
+            }
+            @for id in below { a href=(link(id)) { (owner_name(owners, id)) } }
+        }
+    }
 }
 
 /// One aggregate a category; each deal counts in exactly one, or in none.
@@ -156,46 +206,34 @@ fn sums(quarter: Quarter) -> String {
             &format!("d.status = 'open' AND d.close_date < TIMESTAMP {start}"),
         ),
         format!("count(CASE WHEN {open} THEN 1 END) AS open_deals"),
+        "CASE WHEN count(DISTINCT d.currency) = 1 THEN max(d.currency) END AS currency".to_owned(),
     ]
     .join(", ")
 }
 
-fn owner_where(visit: &Visit) -> String {
-    let owner = visit.pairs.get("owner_id");
-    owner.map_or_else(String::new, |owner| {
-        format!(" WHERE d.owner_id = {}", quoted(owner))
-    })
-}
-
-fn in_quarter(visit: &Visit, quarter: Quarter) -> String {
-    let owner = visit.pairs.get("owner_id");
-    let owner = owner.map_or_else(String::new, |owner| {
-        format!(" AND d.owner_id = {}", quoted(owner))
-    });
+fn in_quarter(quarter: Quarter, who: &Who) -> String {
     format!(
-        "d.status = 'open' AND d.close_date >= TIMESTAMP {} AND d.close_date < TIMESTAMP {}{owner}",
+        "d.status = 'open' AND d.close_date >= TIMESTAMP {} AND d.close_date < TIMESTAMP {}{}",
         quoted(&quarter.start().to_string()),
-        quoted(&quarter.end().to_string())
+        quoted(&quarter.end().to_string()),
+        who.and("d.owner_id")
     )
 }
 
 /// Won amount by day of this quarter and of the one before, for pacing.
-fn pace_sql(visit: &Visit, quarter: Quarter) -> String {
-    let owner = visit.pairs.get("owner_id");
-    let owner = owner.map_or_else(String::new, |owner| {
-        format!(" AND d.owner_id = {}", quoted(owner))
-    });
+fn pace_sql(visit: &Visit, quarter: Quarter, who: &Who) -> String {
     format!(
         "SELECT date_trunc('day', coalesce(d.closed_at, d.close_date)) AS day, sum(d.amount) AS won FROM {} d \
          WHERE d.status = 'won' AND coalesce(d.closed_at, d.close_date) >= TIMESTAMP {} \
-         AND coalesce(d.closed_at, d.close_date) < TIMESTAMP {}{owner} GROUP BY 1 ORDER BY 1",
+         AND coalesce(d.closed_at, d.close_date) < TIMESTAMP {}{} GROUP BY 1 ORDER BY 1",
         visit.deals(),
         quoted(&quarter.step(-1).start().to_string()),
-        quoted(&quarter.end().to_string())
+        quoted(&quarter.end().to_string()),
+        who.and("d.owner_id")
     )
 }
 
-fn pace_chart(pace: &Sheet, quarter: Quarter, at: Timestamp) -> Markup {
+fn pace_chart(pace: &Sheet, quarter: Quarter, at: Timestamp, unit: &str, quota: Option<f64>) -> Markup {
     let before = quarter.step(-1);
     let shift = quarter.start().micros() - before.start().micros();
     let mut now_line = vec![(quarter.start().micros() as f64 / 1e6, 0.0)];
@@ -231,11 +269,13 @@ fn pace_chart(pace: &Sheet, quarter: Quarter, at: Timestamp) -> Markup {
             points: before_line,
         },
     ];
+    let marks: Vec<(&str, f64)> = quota.map(|quota| ("quota", quota)).into_iter().collect();
     over_time(
         "Closed won, cumulative, this quarter and the one before",
+        unit,
         &[],
         &lines,
-        &[],
+        &marks,
         Form::Money,
     )
 }
@@ -250,15 +290,19 @@ fn categories(totals: &Sheet) -> Markup {
     .into_iter()
     .map(|(column, label, class)| Bar {
         label: label.to_owned(),
-        value: totals.number(0, column).unwrap_or(0.0),
+        row: 0,
+        column: column.to_owned(),
         class,
     })
     .collect();
     html! {
-        section {
+        section.card {
             h2 { "By category" }
-            (bars("Amount by forecast category", &shown, Form::Money))
-            p.meta { (written(totals.number(0, "open_deals"), Form::Count)) " open deals are to close in the quarter" }
+            (bars("Amount by forecast category", totals, &shown, Form::Money))
+            p.meta {
+                (cell(totals, 0, "open_deals", Form::Count)) " open deals are to close in the quarter; "
+                (cell(totals, 0, "overdue", Form::Money)) " are open though their close date has passed."
+            }
             (rows_and_sql(&totals.sql))
         }
     }
@@ -298,7 +342,8 @@ fn filters(visit: &Visit, quarter: Quarter, owners: &Sheet) -> Markup {
                     }
                 }
             }
-            (owner_filter(visit, owners))
+            (choice(visit, owners))
+            label { "Quota " input name="quota" inputmode="decimal" maxlength="15" placeholder="none" value=(visit.pairs.get("quota").unwrap_or_default()); }
             button type="submit" { "Show" }
         }
     }

@@ -10,8 +10,8 @@ use revgauge_contract::event::{EventDraft, Reception};
 use serde_json::{Map, Value};
 
 use super::{
-    ask::{Sheet, number, text},
-    figure::{Form, rows_and_sql},
+    ask::{Sheet, text},
+    figure::{Form, cell, rows_and_sql},
     form::{Pairs, encode, quoted},
     layout::{Oops, Page, first_steps, page},
     table::{band, bar},
@@ -38,9 +38,10 @@ pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response
             p.empty { "No lead matches. " a href="/ui/leads" { "Show all" } }
         }
         ol.queue {
-            @for row in &queue.rows { (lead(&visit, row, &details, &accounts, &owners)) }
+            @for at in 0..queue.rows.len() { (lead(&visit, &queue, at, &details, &accounts, &owners)) }
         }
         (rows_and_sql(&queue.sql))
+        div.stages-source { "Engagement and suggestions: " (rows_and_sql(&details.sql)) }
     };
     Ok(page(
         &visit,
@@ -86,20 +87,28 @@ fn details_sql(visit: &Visit, queue: &Sheet, column: &str, kind: &str) -> String
     format!(
         "SELECT entity_id, name, score, value, tier, reasons, json_get_str(facts, 'advice') AS advice, \
          json_get_str(facts, 'channel') AS channel, json_get_str(facts, 'best_local') AS best_time FROM {} \
-         WHERE entity_kind = '{kind}' AND entity_id IN ({ids})",
+         WHERE entity_kind = '{kind}' AND entity_id IN ({ids}) ORDER BY entity_id, score",
         visit.scores()
     )
 }
 
-fn of<'a>(details: &'a Sheet, id: &str, score: &str) -> Option<&'a Value> {
+fn of(details: &Sheet, id: &str, score: &str) -> Option<usize> {
     let mut rows = details.rows.iter();
-    rows.find(|row| text(row, "entity_id") == id && text(row, "score") == score)
+    rows.position(|row| text(row, "entity_id") == id && text(row, "score") == score)
 }
 
-fn lead(visit: &Visit, row: &Value, details: &Sheet, accounts: &Sheet, owners: &Sheet) -> Markup {
+fn lead(
+    visit: &Visit,
+    queue: &Sheet,
+    at: usize,
+    details: &Sheet,
+    accounts: &Sheet,
+    owners: &Sheet,
+) -> Markup {
+    let row = queue.rows.get(at).unwrap_or(&Value::Null);
     let id = text(row, "entity_id");
-    let action = of(details, id, "next_action");
-    let engagement = of(details, id, "engagement").and_then(|row| number(row, "value"));
+    let action = of(details, id, "next_action").and_then(|at| details.rows.get(at));
+    let engagement = of(details, id, "engagement");
     let account_id = text(row, "account_id");
     let account = accounts
         .rows
@@ -119,12 +128,12 @@ fn lead(visit: &Visit, row: &Value, details: &Sheet, accounts: &Sheet, owners: &
             div.lead-head {
                 h2 { a.row href=(visit.link(&format!("/ui/contacts/{}", encode(id)), &[])) { (name) } }
                 (band(text(row, "tier")))
-                (bar(number(row, "priority"), 1.0, Form::Share))
+                (bar(queue, at, "priority", 1.0, Form::Share))
             }
             p.meta {
                 @if !account_id.is_empty() { a href=(visit.link(&format!("/ui/accounts/{}", encode(account_id)), &[])) { (account_name) } " · " }
                 @if !text(row, "owner_id").is_empty() { (owner_name(owners, text(row, "owner_id"))) " · " }
-                "engagement " (super::figure::written(engagement, Form::Points))
+                "engagement " @match engagement { Some(at) => (cell(details, at, "value", Form::Points)), None => "not scored" }
             }
             p.reason { (text(row, "reasons")) }
             @if let Some(action) = action {

@@ -16,7 +16,7 @@ use super::{
     form::quoted,
     layout::{Oops, Page, first_steps, page},
     leads::{answer_form, owner_filter},
-    table::{Col, Show, band, bar, col, table},
+    table::{Col, Show, band, col, table},
     visit::{Visit, short},
 };
 use crate::problem::Problem;
@@ -362,8 +362,8 @@ pub(super) fn score_card(score: &Score, of: &EntityScores, visit: &Visit) -> Mar
     html! {
         article.card {
             h2 { (score.name.replace('_', " ")) " " @if let Some(tier) = &score.tier { (band(tier)) } }
-            p.big { a.figure href=(super::figure::sql_link(&sql)) data-column="value" title="rows and SQL" {
-                data value=(score.value.map_or(String::new(), |value| value.to_string())) { (written(score.value, form)) } } }
+            p.big { a.figure href=(super::figure::sql_link(&sql)) data-sheet=(super::figure::mark(&sql)) title="Rows and SQL" {
+                data value=(score.value.map_or(String::new(), |value| value.to_string())) data-cell=(format!("{} 0 value", super::figure::mark(&sql))) { (written(score.value, form)) } } }
             @if let Some(why) = &score.unscored_because { p.empty { "Not scored: " (why) } }
             @if !parts.is_empty() {
                 ul.parts { @for part in parts.iter().take(12) {
@@ -420,7 +420,7 @@ pub(super) fn history_chart(history: &Sheet) -> Markup {
     html! {
         section {
             h2 { "Scores over time" }
-            (over_time("Scores over time, 0 to 100", &[], &lines, &[], Form::Count))
+            (over_time("Scores over time, 0 to 100", "points of 100", &[], &lines, &[], Form::Count))
             details {
                 summary { "Why they changed" }
                 ul.changes { @for row in history.rows.iter().take(40) {
@@ -471,9 +471,4 @@ fn payload_text(row: &Value, name: &str) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-/// A bar of a score for the heads of pages.
-pub(super) fn health_bar(value: Option<f64>) -> Markup {
-    bar(value, 100.0, Form::Points)
 }

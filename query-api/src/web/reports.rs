@@ -1,171 +1,45 @@
-//! Standard reports: named queries and every report view of the catalogue, a page each with chart, table and CSV.
+//! Standard reports: the catalogue by subject, and a page each with chart, table and CSV, for now or any past instant.
 
 use axum::{Extension, extract::Path, http::StatusCode, response::Response};
 use maud::{Markup, html};
+use revgauge_contract::{
+    Timestamp,
+    reports::{Chart, ColumnFormat, Report, ReportColumn},
+};
+use serde_json::Value;
 
 use super::{
     ask::{Sheet, number, text},
-    chart::{Bar, bars},
-    figure::{Form, rows_and_sql},
-    form::encode,
+    chart::{Bar, Line, bars, over_time},
+    figure::{Form, cell, day, figure, rows_and_sql},
+    form::{encode, quoted},
     layout::{Oops, Page, page},
-    table::plain_table,
     visit::{Visit, short},
 };
-use crate::problem::Problem;
-
-/// A named query.
-struct Report {
-    name: &'static str,
-    group: &'static str,
-    title: &'static str,
-    sql: &'static str,
-}
+use crate::{problem::Problem, sql::nearest};
 
 /// Rows on a page; CSV has all.
 const SHOWN: usize = 500;
-/// Views with this prefix are reports.
-const PREFIX: &str = "report_";
-
-const REPORTS: &[Report] = &[
-    Report {
-        name: "pipeline-by-stage",
-        group: "Sales",
-        title: "Open pipeline by stage",
-        sql: "SELECT stage, count(*) AS deals, sum(amount) AS amount, avg(amount) AS mean_amount FROM deals WHERE status = 'open' GROUP BY stage ORDER BY amount DESC",
-    },
-    Report {
-        name: "pipeline-by-rep",
-        group: "Sales",
-        title: "Open pipeline by rep",
-        sql: "SELECT owner_id, count(*) AS deals, sum(amount) AS amount FROM deals WHERE status = 'open' GROUP BY owner_id ORDER BY amount DESC",
-    },
-    Report {
-        name: "pipeline-by-close-month",
-        group: "Sales",
-        title: "Open pipeline by month of close",
-        sql: "SELECT date_trunc('month', close_date) AS month, count(*) AS deals, sum(amount) AS amount FROM deals WHERE status = 'open' GROUP BY 1 ORDER BY 1",
-    },
-    Report {
-        name: "won-by-month",
-        group: "Sales",
-        title: "Won by month",
-        sql: "SELECT date_trunc('month', coalesce(closed_at, close_date)) AS month, count(*) AS deals, sum(amount) AS amount FROM deals WHERE status = 'won' GROUP BY 1 ORDER BY 1",
-    },
-    Report {
-        name: "win-rate-by-month",
-        group: "Sales",
-        title: "Win rate by month of close",
-        sql: "SELECT date_trunc('month', coalesce(closed_at, close_date)) AS month, count(CASE WHEN status = 'won' THEN 1 END) AS won, count(*) AS closed, CAST(count(CASE WHEN status = 'won' THEN 1 END) AS DOUBLE) / count(*) AS win_rate FROM deals WHERE status IN ('won', 'lost') GROUP BY 1 ORDER BY 1",
-    },
-    Report {
-        name: "cycle-by-rep",
-        group: "Sales",
-        title: "Days from creation to win by rep",
-        sql: "SELECT owner_id, count(*) AS won, median(date_part('epoch', closed_at - created_at) / 86400) AS median_days FROM deals WHERE status = 'won' AND closed_at IS NOT NULL GROUP BY owner_id ORDER BY median_days",
-    },
-    Report {
-        name: "slipped-deals",
-        group: "Sales",
-        title: "Open deals whose close date was pushed out",
-        sql: "SELECT deal_id, name, owner_id, stage, slips, amount, close_date FROM deals WHERE status = 'open' AND slips > 0 ORDER BY slips DESC, amount DESC",
-    },
-    Report {
-        name: "loss-reasons",
-        group: "Sales",
-        title: "Why deals were lost",
-        sql: "SELECT coalesce(json_get_str(fields, 'loss_reason'), 'not given') AS reason, count(*) AS deals, sum(amount) AS amount FROM deals WHERE status = 'lost' GROUP BY 1 ORDER BY deals DESC, reason",
-    },
-    Report {
-        name: "risks-by-rule",
-        group: "Sales",
-        title: "Risks on deals by rule",
-        sql: "SELECT rule, severity, count(*) AS deals FROM alerts WHERE entity_kind = 'deal' GROUP BY rule, severity ORDER BY deals DESC, rule",
-    },
-    Report {
-        name: "activity-by-week",
-        group: "Activity",
-        title: "Activity by week",
-        sql: "SELECT date_trunc('week', day) AS week, sum(CASE WHEN type = 'email.sent' THEN n ELSE 0 END) AS mails, sum(CASE WHEN type LIKE 'call.%' THEN n ELSE 0 END) AS calls, sum(CASE WHEN type = 'meeting.attended' THEN n ELSE 0 END) AS meetings FROM rep_activity GROUP BY 1 ORDER BY 1",
-    },
-    Report {
-        name: "meetings-by-rep",
-        group: "Activity",
-        title: "Meetings held and missed by rep",
-        sql: "SELECT user_id, sum(CASE WHEN type = 'meeting.attended' THEN n ELSE 0 END) AS attended, sum(CASE WHEN type = 'meeting.no_show' THEN n ELSE 0 END) AS no_shows FROM rep_activity WHERE type LIKE 'meeting.%' GROUP BY user_id ORDER BY attended DESC, user_id",
-    },
-    Report {
-        name: "mail-rates",
-        group: "Marketing",
-        title: "Mail: sent, opened by people, clicked, answered",
-        sql: "SELECT date_trunc('month', day) AS month, sum(CASE WHEN type = 'email.sent' THEN n ELSE 0 END) AS sent, sum(CASE WHEN type = 'email.opened' THEN n - machine_n ELSE 0 END) AS opened_by_people, sum(CASE WHEN type = 'email.clicked' THEN n - machine_n ELSE 0 END) AS clicked, sum(CASE WHEN type = 'email.replied' THEN n ELSE 0 END) AS replied FROM event_counts GROUP BY 1 ORDER BY 1",
-    },
-    Report {
-        name: "contacts-by-tier",
-        group: "Marketing",
-        title: "Contacts by tier",
-        sql: "SELECT coalesce(tier, 'none') AS tier, count(*) AS contacts, avg(value) AS mean_priority FROM scores WHERE entity_kind = 'contact' AND score = 'priority' GROUP BY 1 ORDER BY 1",
-    },
-    Report {
-        name: "intent-leaders",
-        group: "Marketing",
-        title: "Accounts with the highest intent",
-        sql: "SELECT entity_id, name, owner_id, value AS intent, reasons FROM scores WHERE entity_kind = 'account' AND score = 'intent' AND value IS NOT NULL ORDER BY value DESC, entity_id LIMIT 100",
-    },
-    Report {
-        name: "tier-moves",
-        group: "Marketing",
-        title: "Contacts that changed tier, newest first",
-        sql: "SELECT as_of, entity_id, old_tier, new_tier, old_value, new_value, reason FROM score_changes WHERE entity_kind = 'contact' AND score = 'priority' AND old_tier IS DISTINCT FROM new_tier ORDER BY as_of DESC LIMIT 200",
-    },
-    Report {
-        name: "events-by-type",
-        group: "Adoption",
-        title: "Events by type",
-        sql: "SELECT type, sum(n) AS events, sum(machine_n) AS by_machines, sum(late_n) AS late FROM event_counts GROUP BY type ORDER BY events DESC, type",
-    },
-    Report {
-        name: "suggestion-answers",
-        group: "Adoption",
-        title: "Answers to suggestions",
-        sql: "SELECT type, count(*) AS answers, count(DISTINCT contact_id) AS contacts FROM events WHERE type IN ('action.accepted', 'action.rejected') GROUP BY type ORDER BY type",
-    },
-];
-
-async fn views(visit: &Visit) -> Result<std::sync::Arc<Sheet>, Problem> {
-    visit
-        .ask("SELECT table_name, max(table_description) AS description FROM table_columns WHERE starts_with(table_name, 'report_') GROUP BY table_name ORDER BY table_name")
-        .await
-}
 
 /// `GET /ui/reports`
 pub(super) async fn reports(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
-    let views = views(&visit).await?;
-    let mut groups: Vec<&str> = Vec::new();
-    for report in REPORTS {
-        if !groups.contains(&report.group) {
-            groups.push(report.group);
-        }
-    }
+    let mut all: Vec<&Report> = visit.api.reports.all().collect();
+    all.sort_by_key(|report| (report.group.as_str(), report.title.as_str()));
     let body = html! {
+        p.lead { (all.len()) " standard reports. Each is a view, " code { "report_…" } ", that any SQL tool reads." }
+        nav.actions aria-label="More reports" {
+            a.row href="/ui/saved" { "Saved and scheduled reports" }
+            a.row href="/ui/sql" { "Write your own" }
+            a.row href=(visit.link("/ui/tv", &[])) { "Wall screen" }
+        }
         div.grid {
-            @for group in groups {
+            @for group in all.chunk_by(|a, b| a.group == b.group) {
                 section.card {
-                    h2 { (group) }
-                    ul { @for report in REPORTS.iter().filter(|report| report.group == group) { li { a.row href=(visit.link(&format!("/ui/reports/{}", report.name), &[])) { (report.title) } } } }
+                    h2 { (sentence(&group[0].group)) }
+                    ul.plain-list { @for report in group {
+                        li { a.row href=(visit.link(&format!("/ui/reports/{}", encode(&report.name)), &[])) { (report.title) } br; span.meta { (report.question) } }
+                    } }
                 }
-            }
-            @if !views.rows.is_empty() {
-                section.card {
-                    h2 { "Report views" }
-                    ul { @for row in &views.rows { li { a.row href=(visit.link(&format!("/ui/reports/{}", encode(text(row, "table_name"))), &[])) { (title_of(text(row, "table_name"))) } " " span.meta { (text(row, "description")) } } } }
-                }
-            }
-            section.card {
-                h2 { "Your own" }
-                p { "Write a query in the " a href="/ui/sql" { "SQL workbench" } ", save it under a title, and have it sent by mail, webhook or file." }
-                p { a.row href="/ui/saved" { "Saved and scheduled reports" } }
-                p { a href="/ui/tv" { "Wall screen" } }
             }
         }
     };
@@ -179,8 +53,12 @@ pub(super) async fn reports(Extension(visit): Extension<Visit>) -> Result<Respon
     ))
 }
 
-fn title_of(view: &str) -> String {
-    view.trim_start_matches(PREFIX).replace('_', " ")
+/// A subject as a heading.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// `GET /ui/reports/{name}`
@@ -188,43 +66,219 @@ pub(super) async fn report(
     Extension(visit): Extension<Visit>,
     Path(name): Path<String>,
 ) -> Result<Response, Oops> {
-    let (title, sql) = match REPORTS.iter().find(|report| report.name == name) {
-        Some(report) => (report.title.to_owned(), report.sql.to_owned()),
-        None => {
-            let views = views(&visit).await?;
-            let known = views.rows.iter().any(|row| text(row, "table_name") == name);
-            if !known {
-                return Err(Problem::new(
-                    StatusCode::NOT_FOUND,
-                    "not_found",
-                    format!("there is no report '{}'", short(&name)),
-                )
-                .hint("the page Reports lists them")
-                .into());
-            }
-            (
-                title_of(&name),
-                format!("SELECT * FROM \"{}\"", name.replace('"', "\"\"")),
-            )
-        }
+    let catalogue = &visit.api.reports;
+    let Some(report) = catalogue.get(name.trim_start_matches("report_")) else {
+        let problem = Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("there is no report '{}'", short(&name)),
+        );
+        let near = nearest(&name, &catalogue.names());
+        return Err(problem
+            .hint(near.map_or_else(
+                || "the page Reports lists them".to_owned(),
+                |near| format!("did you mean '{near}'? the page Reports lists them"),
+            ))
+            .into());
     };
+    let past = visit
+        .as_of
+        .and_then(|at| past_sql(catalogue.sql(&report.name, at)?, at));
+    let only_now = visit.as_of.is_some() && past.is_none();
+    let sql = past.unwrap_or_else(|| format!("SELECT * FROM report_{}", report.name));
     let sheet = visit.ask_rows(sql, SHOWN).await?;
     let body = html! {
         p { a href=(visit.link("/ui/reports", &[])) { "← All reports" } }
-        @if visit.as_of.is_some() { p.stale { "Reports answer for now; the picked instant does not change them." } }
-        (chart(&title, &sheet))
-        (plain_table(&title, &sheet, SHOWN))
-        @if sheet.truncated { p.empty { "Only the first " (SHOWN) " rows are shown; CSV has all." } }
-        (rows_and_sql(&sheet.sql))
+        p.lead { (report.question) @if !report.description.is_empty() { " " span.meta { (report.description) } } }
+        @if only_now { p.stale { "This report rests on running statistics and answers for now; the picked instant does not change it." } }
+        (drawn(report, &sheet))
+        (rows(&visit, report, &sheet))
     };
     Ok(page(
         &visit,
         &Page {
-            title: &title,
+            title: &report.title,
             live: false,
             body,
         },
     ))
+}
+
+/// A report's query as of an instant: the tables it reads are put before it as known then. `None` when it reads one that
+/// has no past.
+fn past_sql(sql: String, at: Timestamp) -> Option<String> {
+    let at = quoted(&at.to_string());
+    let mut tables = Vec::new();
+    let words: Vec<&str> = sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    for pair in words.windows(2) {
+        if !pair[0].eq_ignore_ascii_case("from") && !pair[0].eq_ignore_ascii_case("join") {
+            continue;
+        }
+        let then = match pair[1] {
+            "deals" => format!("SELECT * FROM pipeline_as_of({at})"),
+            "scores" => format!("SELECT * FROM scores_as_of({at})"),
+            "events" | "deal_history" => {
+                format!("SELECT * FROM {} WHERE known_at <= TIMESTAMP {at}", pair[1])
+            }
+            "score_changes" => format!("SELECT * FROM score_changes WHERE as_of <= TIMESTAMP {at}"),
+            "contact_engagement" | "rep_activity" | "event_counts" | "accounts" | "account_signals"
+            | "deal_contacts" | "contacts" | "contact_rhythm" | "alerts" | "crm_state" | "deal_activity" => {
+                return None;
+            }
+            // A name the query gives itself, or a word of EXTRACT(... FROM ...).
+            _ => continue,
+        };
+        let before = format!("{} AS ({then})", pair[1]);
+        if !tables.contains(&before) {
+            tables.push(before);
+        }
+    }
+    if tables.is_empty() {
+        return None;
+    }
+    let tables = tables.join(", ");
+    Some(match sql.strip_prefix("WITH ") {
+        Some(rest) => format!("WITH {tables}, {rest}"),
+        None => format!("WITH {tables} {sql}"),
+    })
+}
+
+const fn form_of(format: ColumnFormat) -> Option<Form> {
+    match format {
+        ColumnFormat::Integer => Some(Form::Count),
+        ColumnFormat::Money => Some(Form::Money),
+        ColumnFormat::Percent => Some(Form::Share),
+        ColumnFormat::Decimal | ColumnFormat::Days => Some(Form::Points),
+        ColumnFormat::Text | ColumnFormat::Date | ColumnFormat::Instant | ColumnFormat::Flag => None,
+    }
+}
+
+/// The number a chart shows: money before shares before counts.
+fn measure(report: &Report) -> Option<(&ReportColumn, Form)> {
+    let rank = |format: ColumnFormat| match format {
+        ColumnFormat::Money => 0,
+        ColumnFormat::Percent => 1,
+        _ => 2,
+    };
+    let numbers = report.columns.iter().skip(1).chain(report.columns.first());
+    let numbers = numbers.filter_map(|column| Some((column, form_of(column.format)?)));
+    numbers.min_by_key(|(column, _)| rank(column.format))
+}
+
+fn drawn(report: &Report, sheet: &Sheet) -> Markup {
+    let (Some(axis), Some((value, form))) = (report.columns.first(), measure(report)) else {
+        return html! {};
+    };
+    let words = value.name.replace('_', " ");
+    let markup = match report.chart {
+        Chart::Number if !sheet.rows.is_empty() => html! { p.big { (figure(sheet, 0, &value.name, form)) } },
+        Chart::Line if sheet.rows.len() > 1 => {
+            let lines = lines(report, sheet, axis, value);
+            html! { (over_time(&report.title, &words, &[], &lines, &[], form)) }
+        }
+        Chart::Bar | Chart::Funnel if (1..=30).contains(&sheet.rows.len()) => {
+            let bar = |(at, row): (usize, &Value)| Bar {
+                label: label(report, row),
+                row: at,
+                column: value.name.clone(),
+                class: "cat commit",
+            };
+            let shown: Vec<Bar> = sheet.rows.iter().enumerate().map(bar).collect();
+            html! { (bars(&report.title, sheet, &shown, form)) }
+        }
+        _ => return html! {},
+    };
+    html! { section.card { h2 { (sentence(&words)) } (markup) } }
+}
+
+/// The dimensions of a row in words.
+fn label(report: &Report, row: &Value) -> String {
+    let dimensions = report
+        .columns
+        .iter()
+        .filter(|column| form_of(column.format).is_none());
+    let words = dimensions.filter_map(|column| {
+        let word = text(row, &column.name);
+        (!word.is_empty()).then(|| word.trim_end_matches("T00:00:00Z").to_owned())
+    });
+    words.collect::<Vec<_>>().join(" · ")
+}
+
+/// One line a value of the second dimension, such as a currency.
+fn lines(report: &Report, sheet: &Sheet, axis: &ReportColumn, value: &ReportColumn) -> Vec<Line> {
+    const CLASSES: [&str; 6] = ["line a", "line b", "line c", "line d", "line e", "line f"];
+    let by = report
+        .columns
+        .iter()
+        .skip(1)
+        .find(|column| column.format == ColumnFormat::Text);
+    let mut lines: Vec<Line> = Vec::new();
+    for row in &sheet.rows {
+        let (Ok(at), Some(value)) = (
+            text(row, &axis.name).parse::<Timestamp>(),
+            number(row, &value.name),
+        ) else {
+            continue;
+        };
+        let name = by.map_or("", |by| text(row, &by.name));
+        let point = (at.micros() as f64 / 1e6, value);
+        if let Some(line) = lines.iter_mut().find(|line| line.name == name) {
+            line.points.push(point);
+        } else if let Some(class) = CLASSES.get(lines.len()) {
+            lines.push(Line {
+                name: name.to_owned(),
+                class,
+                points: vec![point],
+            });
+        }
+    }
+    for line in &mut lines {
+        line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    lines
+}
+
+fn rows(visit: &Visit, report: &Report, sheet: &Sheet) -> Markup {
+    let class = |column: &ReportColumn| form_of(column.format).map(|_| "n");
+    html! {
+        figure.sheet {
+            div.scroll tabindex="0" role="region" aria-label=(report.title) {
+                table {
+                    caption { (sentence(&report.grain)) }
+                    thead { tr { @for column in &report.columns { th scope="col" class=[class(column)] { (sentence(&column.name.replace('_', " "))) } } } }
+                    tbody { @for at in 0..sheet.rows.len().min(SHOWN) {
+                        tr { @for column in &report.columns { td class=[class(column)] data-label=(sentence(&column.name.replace('_', " "))) { (value_of(visit, sheet, at, column)) } } }
+                    } }
+                }
+            }
+            @if sheet.rows.is_empty() { p.empty { "There is nothing to report." } }
+            @if sheet.truncated { p.empty { "Only the first " (SHOWN) " rows are shown; CSV has all." } }
+            (rows_and_sql(&sheet.sql))
+        }
+    }
+}
+
+fn value_of(visit: &Visit, sheet: &Sheet, at: usize, column: &ReportColumn) -> Markup {
+    if let Some(form) = form_of(column.format) {
+        return cell(sheet, at, &column.name, form);
+    }
+    let value = sheet.rows.get(at).and_then(|row| row.get(&column.name));
+    let words = match value {
+        None | Some(Value::Null) => return html! { "—" },
+        Some(Value::String(words)) => words.clone(),
+        Some(other) => other.to_string(),
+    };
+    let page = match column.name.as_str() {
+        "deal_id" => "/ui/deals/",
+        "account_id" => "/ui/accounts/",
+        "contact_id" => "/ui/contacts/",
+        _ => "",
+    };
+    html! {
+        @if !page.is_empty() { a.row href=(visit.link(&format!("{page}{}", encode(&words)), &[])) { (words) } }
+        @else if matches!(column.format, ColumnFormat::Date | ColumnFormat::Instant) { (day(&words)) }
+        @else { (words) }
+    }
 }
 
 /// Bars of the last number column by the first text or instant, when there are few enough rows to read.
@@ -237,21 +291,50 @@ pub(super) fn chart(title: &str, sheet: &Sheet) -> Markup {
     if !(2..=24).contains(&sheet.rows.len()) {
         return html! {};
     }
-    let shown: Vec<Bar> = sheet
-        .rows
-        .iter()
-        .map(|row| Bar {
-            label: text(row, label).trim_end_matches("T00:00:00Z").to_owned(),
-            value: number(row, value).unwrap_or(0.0),
-            class: "cat commit",
-        })
-        .collect();
-    let form = if value.contains("rate") {
+    let bar = |(at, row): (usize, &Value)| Bar {
+        label: text(row, label).trim_end_matches("T00:00:00Z").to_owned(),
+        row: at,
+        column: value.clone(),
+        class: "cat commit",
+    };
+    let shown: Vec<Bar> = sheet.rows.iter().enumerate().map(bar).collect();
+    let form = if value.contains("rate") || value.contains("share") {
         Form::Share
     } else if value.contains("mean") || value.contains("median") {
         Form::Points
     } else {
         Form::Money
     };
-    html! { section { h2 { (value.replace('_', " ")) } (bars(title, &shown, form)) } }
+    html! { section.card { h2 { (sentence(&value.replace('_', " "))) } (bars(title, sheet, &shown, form)) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_the_past_reads_tables_as_known_then_or_says_that_it_cannot() {
+        let at = Timestamp(0);
+        let of = |sql: &str| past_sql(sql.to_owned(), at);
+        let deals = "deals AS (SELECT * FROM pipeline_as_of('1970-01-01T00:00:00Z'))";
+        assert_eq!(
+            of("SELECT a FROM deals JOIN deals AS d ON true"),
+            Some(format!(
+                "WITH {deals} SELECT a FROM deals JOIN deals AS d ON true"
+            ))
+        );
+        assert_eq!(
+            of("WITH x AS (SELECT 1 FROM deals) SELECT extract(epoch FROM closed_at) FROM x"),
+            Some(format!(
+                "WITH {deals}, x AS (SELECT 1 FROM deals) SELECT extract(epoch FROM closed_at) FROM x"
+            ))
+        );
+        assert_eq!(of("SELECT 1 FROM deals JOIN rep_activity ON true"), None);
+        assert_eq!(of("SELECT 1"), None);
+        for report in crate::reports::Catalogue::shipped().expect("valid").all() {
+            if let Some(sql) = past_sql(report.sql.clone(), at) {
+                assert!(sql.starts_with("WITH "), "{}", report.name);
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@ use axum::{
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    admin, data, deal, deals, forecast,
+    admin, coaching, data, deal, deals, forecast,
     gate::{gate, lock_down},
     layout::Oops,
     leads, live, people, reports, saved, sign_in, team, workbench,
@@ -33,6 +33,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/contacts", get(people::contacts))
         .route("/ui/contacts/{id}", get(people::contact))
         .route("/ui/team", get(team::team))
+        .route("/ui/coaching", get(coaching::coaching))
         .route("/ui/tv", get(team::tv))
         .route("/ui/reports", get(reports::reports))
         .route("/ui/reports/{name}", get(reports::report))

@@ -36,6 +36,7 @@ pub(crate) struct WebState {
     links: Mutex<HashMap<Digest, Session>>,
     pub(super) attempts: DefaultKeyedRateLimiter<String>,
     pub(super) answers: Answers,
+    pub(super) past_answers: Answers,
 }
 
 impl fmt::Debug for WebState {
@@ -55,7 +56,8 @@ impl WebState {
             sessions: Mutex::default(),
             links: Mutex::default(),
             attempts: RateLimiter::keyed(Quota::per_minute(attempts)),
-            answers: Answers::new(settings),
+            answers: Answers::new(settings.fresh_ms, settings.max_answers),
+            past_answers: Answers::new(settings.past_ms, settings.max_answers),
         }
     }
 

@@ -16,7 +16,9 @@ pub struct WebSettings {
     pub link_minutes: u32,
     /// How long the answer to a query may serve further pages, milliseconds. Many people on the same page cost one query.
     pub fresh_ms: u64,
-    /// Answers kept for that.
+    /// How long an answer about named instants of the past may serve, milliseconds; it stays true but for late events.
+    pub past_ms: u64,
+    /// Answers kept for each of the two.
     pub max_answers: usize,
     /// Most rows of a table on a page.
     pub page_rows: usize,
@@ -32,6 +34,7 @@ impl Default for WebSettings {
             sign_in_attempts_per_minute: 10,
             link_minutes: 60,
             fresh_ms: 500,
+            past_ms: 600_000,
             max_answers: 512,
             page_rows: 50,
             stale_hours: 24,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     ask::{Sheet, text},
-    figure::{Form, day, rows_and_sql, written},
+    figure::{Form, cell as number_cell, day, rows_and_sql},
     form::encode,
     visit::Visit,
 };
@@ -45,8 +45,8 @@ pub(super) fn table(visit: &Visit, caption: &str, sheet: &Sheet, columns: &[Col]
                     caption { (caption) }
                     thead { tr { @for column in columns { th scope="col" class=[number_class(column.show)] { (column.title) } } } }
                     tbody {
-                        @for row in &sheet.rows {
-                            tr { @for column in columns { (cell(visit, row, column)) } }
+                        @for at in 0..sheet.rows.len() {
+                            tr { @for column in columns { (cell(visit, sheet, at, column)) } }
                         }
                     }
                 }
@@ -66,8 +66,10 @@ const fn number_class(show: Show) -> Option<&'static str> {
     }
 }
 
-fn cell(visit: &Visit, row: &Value, column: &Col) -> Markup {
-    let value = row.get(column.name).and_then(Value::as_f64);
+fn cell(visit: &Visit, sheet: &Sheet, at: usize, column: &Col) -> Markup {
+    let Some(row) = sheet.rows.get(at) else {
+        return html! {};
+    };
     let words = || match row.get(column.name) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
@@ -77,7 +79,7 @@ fn cell(visit: &Visit, row: &Value, column: &Col) -> Markup {
         td class=[number_class(column.show)] data-label=(column.title) {
             @match column.show {
                 Show::Text => (words()),
-                Show::Number(form) => data value=(value.map_or(String::new(), |value| value.to_string())) { (written(value, form)) },
+                Show::Number(form) => (number_cell(sheet, at, column.name, form)),
                 Show::Day => (day(&words())),
                 Show::Link(path, id) => @if text(row, id).is_empty() { (words()) } @else {
                     a.row href=(visit.link(&format!("{path}{}", encode(text(row, id))), &[])) {
@@ -85,7 +87,7 @@ fn cell(visit: &Visit, row: &Value, column: &Col) -> Markup {
                     }
                 },
                 Show::Band => (band(&words())),
-                Show::Bar(most, form) => (bar(value, most, form)),
+                Show::Bar(most, form) => (bar(sheet, at, column.name, most, form)),
             }
         }
     }
@@ -104,15 +106,17 @@ pub(super) fn band(word: &str) -> Markup {
 }
 
 /// A bar with its number beside it.
-pub(super) fn bar(value: Option<f64>, most: f64, form: Form) -> Markup {
-    let part = value.map_or(0.0, |value| (value / most).clamp(0.0, 1.0) * 100.0);
+pub(super) fn bar(sheet: &Sheet, at: usize, column: &str, most: f64, form: Form) -> Markup {
+    let part = sheet
+        .number(at, column)
+        .map_or(0.0, |value| (value / most).clamp(0.0, 1.0) * 100.0);
     html! {
         span.bar {
             svg viewBox="0 0 100 8" width="100" height="8" preserveAspectRatio="none" aria-hidden="true" {
                 rect.track width="100" height="8" rx="2" {}
                 rect.fill width=(format!("{part:.1}")) height="8" rx="2" {}
             }
-            data value=(value.map_or(String::new(), |value| value.to_string())) { (written(value, form)) }
+            (number_cell(sheet, at, column, form))
         }
     }
 }

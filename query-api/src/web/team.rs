@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use revgauge_contract::time::DAY_US;
 
 use super::{
-    ask::{Sheet, number, text},
+    ask::{Sheet, text},
     chart::{Bar, bars},
     figure::{Form, rows_and_sql, tile},
     forecast::named,
@@ -60,7 +60,12 @@ pub(super) async fn team(Extension(visit): Extension<Visit>) -> Result<Response,
         .to_owned();
     let body = html! {
         @if owner.is_some() { p { a href=(visit.link("/ui/team", &[])) { "← The whole team" } } }
-        section {
+        nav.actions aria-label="More about the team" {
+            a href=(visit.link("/ui/coaching", &[("owner_id", owner.as_deref().unwrap_or_default())])) { "Skills and coaching" }
+            a href=(visit.link("/ui/forecast", &[("owner_id", owner.as_deref().unwrap_or_default())])) { "Their forecast" }
+            a href=(visit.link("/ui/tv", &[])) { "Wall screen" }
+        }
+        section.card {
             h2 { "Won in the last 90 days" }
             (won_chart(&named(&leaders, &owners)))
         }
@@ -126,14 +131,16 @@ fn won_chart(leaders: &Sheet) -> Markup {
         .rows
         .iter()
         .take(12)
-        .map(|row| Bar {
+        .enumerate()
+        .map(|(at, row)| Bar {
             label: text(row, "name").to_owned(),
-            value: number(row, "won").unwrap_or(0.0),
+            row: at,
+            column: "won".to_owned(),
             class: "cat won",
         })
         .collect();
     html! {
-        @if shown.is_empty() { p.empty { "No rep owns a deal yet." } } @else { (bars("Won amount by rep", &shown, Form::Money)) }
+        @if shown.is_empty() { p.empty { "No rep owns a deal yet." } } @else { (bars("Won amount by rep", leaders, &shown, Form::Money)) }
         (rows_and_sql(&leaders.sql))
     }
 }

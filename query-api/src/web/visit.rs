@@ -118,7 +118,8 @@ pub(super) fn address<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, 
     if pairs.is_empty() {
         return path.to_owned();
     }
-    format!("{path}?{}", pairs.join("&"))
+    let joint = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joint}{}", pairs.join("&"))
 }
 
 pub(super) fn short(text: &str) -> String {

@@ -19,6 +19,8 @@
       const focus = document.activeElement && document.activeElement.getAttribute("name");
       const rowLink = document.activeElement && document.activeElement.matches("a.row") ? document.activeElement.getAttribute("href") : null;
       const side = [...main().querySelectorAll(".scroll, .board")].map((e) => e.scrollLeft);
+      const loaded = new Map([...main().querySelectorAll("[data-loaded]")].map((e) => [e.dataset.load, e]));
+      if (quiet) fresh.querySelectorAll("[data-load]").forEach((e) => { const old = loaded.get(e.dataset.load); if (old) e.replaceWith(old); });
       main().replaceChildren(...fresh.childNodes);
       main().querySelectorAll("details > summary").forEach((s) => { if (open.has(s.textContent)) s.parentElement.open = true; });
       main().querySelectorAll(".scroll, .board").forEach((e, i) => { e.scrollLeft = side[i] || 0; });
@@ -29,12 +31,25 @@
       if (push) history.pushState(null, "", address);
       if (focus) { const again = main().querySelector(`[name="${CSS.escape(focus)}"]`); if (again) again.focus({ preventScroll: true }); }
       if (rowLink) { const again = main().querySelector(`a.row[href="${CSS.escape(rowLink)}"]`); if (again) again.focus({ preventScroll: true }); }
+      later();
       if (!quiet) say("Updated");
       if (quiet) { const line = document.querySelector(".fresh"); if (line) line.classList.add("fresh-in"); }
     } catch (error) {
       if (error.name !== "AbortError" && !quiet) location.href = address;
     } finally { if (loading === own) loading = null; }
   }
+
+  // Parts that take the server longer come after the page stands; what is there already stays through live updates.
+  function later() {
+    for (const place of main().querySelectorAll("[data-load]:not([data-loaded])")) {
+      if (place.closest("details:not([open])")) continue;
+      place.dataset.loaded = "1";
+      fetch(place.dataset.load).then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(answer.statusText)))).then((text) => {
+        place.replaceChildren(...new DOMParser().parseFromString(text, "text/html").body.childNodes);
+      }).catch(() => { const link = place.querySelector("a"); if (link) link.textContent += " (it could not be fetched; open it here)"; });
+    }
+  }
+  document.addEventListener("toggle", later, true);
 
   function addressOf(form) {
     const pairs = new URLSearchParams();
@@ -70,7 +85,7 @@
     stream.addEventListener("open", () => { if (last) refresh(); last = last || Date.now(); });
   }
   addEventListener("pagehide", () => { if (stream) { stream.close(); stream = null; } });
-  addEventListener("pageshow", listen);
+  addEventListener("pageshow", () => { listen(); if (main()) later(); });
 
   // Keys.
   let waiting = null;
