@@ -73,7 +73,8 @@ pub(crate) struct Number {
 pub(crate) fn numbers(path: &str, html: &str) -> Vec<Number> {
     let queries: BTreeMap<String, String> = tags(html, "<a ")
         .filter_map(|tag| {
-            let (_, query) = attribute(tag, "href")?.split_once("?q=")?;
+            let href = attribute(tag, "href")?;
+            let (_, query) = href.split_once("?q=")?;
             let pair = format!("q={query}");
             let (_, query) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
             Some((attribute(tag, "data-sheet")?, query.into_owned()))

@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 use croner::Cron;
-use revgauge_contract::{Classified, ErrorKind, Timestamp};
+use revgauge_contract::{Classified, ErrorKind, Timestamp, time::SECOND_US};
 use serde::{Deserialize, Serialize};
 
 /// What can go wrong with saved reports.
@@ -180,7 +180,9 @@ impl Pattern {
     /// The first instant of the pattern after another one; none when the pattern never comes again.
     #[must_use]
     pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
-        let local = at.to_datetime().with_timezone(&self.zone);
+        // Patterns are of whole seconds, and the reader of patterns keeps the fraction of what it is given.
+        let second = Timestamp(at.micros().div_euclid(SECOND_US) * SECOND_US);
+        let local = second.to_datetime().with_timezone(&self.zone);
         let next = self.cron.find_next_occurrence(&local, false).ok()?;
         let next = Timestamp(next.timestamp_micros());
         (next > at).then_some(next)
@@ -265,6 +267,12 @@ mod tests {
             let error = Pattern::parse(cron, zone).expect_err("refused").to_string();
             assert!(error.contains(wanted), "{error}");
         }
+        let monthly = Pattern::parse("30 8 1 * *", "UTC").expect("a pattern");
+        assert_eq!(
+            monthly.next_after(at("2026-01-31T09:00:00.250Z")),
+            Some(at("2026-02-01T08:30:00Z")),
+            "on the second"
+        );
         let never = Pattern::parse("0 0 30 2 *", "UTC").expect("reads well");
         assert_eq!(never.next_after(at("2026-01-01T00:00:00Z")), None);
     }

@@ -134,8 +134,9 @@ fn trend_sql(visit: &Visit, who: &Who) -> String {
 /// One row a skill of an event.
 fn skill_rows(visit: &Visit, who: &Who) -> String {
     format!(
-        "SELECT user_id, skill, coalesce(json_get_float(payload, 'skills', skill), CAST(json_get_int(payload, 'skills', skill) AS DOUBLE)) AS score \
-         FROM (SELECT user_id, payload, unnest(json_object_keys(payload, 'skills')) AS skill FROM events WHERE type IN {SCORED} AND {})",
+        "SELECT user_id, skill, coalesce(json_get_float(skills, skill), CAST(json_get_int(skills, skill) AS DOUBLE)) AS score \
+         FROM (SELECT user_id, skills, unnest(json_object_keys(skills)) AS skill FROM \
+         (SELECT user_id, json_get_json(payload, 'skills') AS skills FROM events WHERE type IN {SCORED} AND {}))",
         recent(visit, 90, who)
     )
 }

@@ -62,9 +62,8 @@ pub(super) async fn data(Extension(visit): Extension<Visit>) -> Result<Response,
     };
     let body = html! {
         @if sources.rows.is_empty() { (first_steps(&visit)) }
-        (positions(&health))
         (table(&visit, "Sources", &sources, SOURCES))
-        section {
+        section.card {
             h2 { "Events a day" }
             (super::chart::over_time("Events a day", "events", &[], &[line], &[], Form::Count))
             (rows_and_sql(&days.sql))
@@ -76,6 +75,7 @@ pub(super) async fn data(Extension(visit): Extension<Visit>) -> Result<Response,
                 p { "Mend the cause, then " code { "revgauge dead-letters replay" } "." }
             }
         }
+        (positions(&health))
         (pipeline_list(&pipelines))
     };
     Ok(page(
@@ -90,17 +90,19 @@ pub(super) async fn data(Extension(visit): Extension<Visit>) -> Result<Response,
 
 fn positions(health: &DataHealth) -> Markup {
     html! {
-        div.tiles {
-            div.tile { h3 { "Journal" } p.big { (written(Some(health.journal_position as f64), Form::Count)) } p { "last acknowledged position" } }
-            div.tile { h3 { "Refused" } p.big { (written(Some(health.dead_letters as f64), Form::Count)) } p { "events kept as dead letters" } }
-            @for (reader, position) in &health.positions {
-                div.tile {
-                    h3 { (reader.replace('_', " ")) }
-                    p.big { (written(Some(*position as f64), Form::Count)) }
-                    p { @match health.lag_ms.get(reader) { Some(lag) if *lag > 0 => { "behind by " (lag) " ms" }, _ => { "durable position" } } }
-                }
+        figure.sheet { div.scroll tabindex="0" role="region" aria-label="Positions" { table {
+            caption { "How far each reader of the journal has come" }
+            thead { tr { th scope="col" { "Reader" } th.n scope="col" { "Position" } th scope="col" { "State" } } }
+            tbody {
+                tr { td data-label="Reader" { "journal" } td.n data-label="Position" { (written(Some(health.journal_position as f64), Form::Count)) } td data-label="State" { "last acknowledged" } }
+                @for (reader, position) in &health.positions { tr {
+                    td data-label="Reader" { (reader.replace('_', " ")) }
+                    td.n data-label="Position" { (written(Some(*position as f64), Form::Count)) }
+                    td data-label="State" { @match health.lag_ms.get(reader) { Some(lag) if *lag > 0 => { "behind by " (lag) " ms" }, _ => { "in step" } } }
+                } }
+                tr { td data-label="Reader" { "refused events" } td.n data-label="Position" { (written(Some(health.dead_letters as f64), Form::Count)) } td data-label="State" { "kept as dead letters" } }
             }
-        }
+        } } }
         @if !health.unknown_types.is_empty() {
             section { h2 { "Types that are kept but not scored" } ul { @for (name, count) in &health.unknown_types { li { code { (name) } " " (count) } } } }
         }

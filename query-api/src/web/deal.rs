@@ -270,7 +270,7 @@ fn map(visit: &Visit, people: &[Person]) -> Markup {
     }
 }
 
-async fn similar_won(visit: &Visit, deal: &Value, id: &str) -> Result<std::sync::Arc<Sheet>, Problem> {
+async fn similar_won(visit: &Visit, deal: &Value, id: &str) -> Result<Sheet, Problem> {
     let amount = number(deal, "amount").unwrap_or(0.0);
     let filter = format!(
         "d.status = 'won' AND d.deal_id <> {} AND d.amount BETWEEN {} AND {}",
@@ -278,7 +278,7 @@ async fn similar_won(visit: &Visit, deal: &Value, id: &str) -> Result<std::sync:
         amount * 0.5,
         amount * 2.0
     );
-    visit.ask(super::deals::list_sql(visit, &filter, 8)).await
+    super::deals::list(visit, &filter, 8).await
 }
 
 fn stages(deal: &Value) -> Markup {

@@ -9,15 +9,20 @@ use super::{
     figure::{Form, cell, rows_and_sql, tile, written},
     form::{encode, quoted},
     layout::{Oops, Page, first_steps, page},
-    leads::{owner_filter, owner_name},
+    leads::{details_sql, owner_filter, owner_name},
     table::{Col, Show, band, bar, col, table},
     visit::Visit,
 };
+use crate::problem::Problem;
 
 /// Columns of a list of deals, for [`list_sql`].
 pub(super) const COLUMNS: &[Col] = &[
     col("name", "Deal", Show::Link("/ui/deals/", "deal_id")),
-    col("account_id", "Account", Show::Link("/ui/accounts/", "account_id")),
+    col(
+        "account_name",
+        "Account",
+        Show::Link("/ui/accounts/", "account_id"),
+    ),
     col("stage", "Stage", Show::Text),
     col("amount", "Amount", Show::Number(Form::Money)),
     col("health", "Health", Show::Bar(100.0, Form::Points)),
@@ -26,7 +31,7 @@ pub(super) const COLUMNS: &[Col] = &[
     col("days_in_stage", "Days in stage", Show::Number(Form::Count)),
     col("slips", "Slips", Show::Number(Form::Count)),
     col("forecast_category", "Category", Show::Band),
-    col("owner_id", "Rep", Show::Text),
+    col("owner_name", "Rep", Show::Link("/ui/team?owner_id=", "owner_id")),
 ];
 
 /// Most cards of one stage on the board.
@@ -57,6 +62,33 @@ pub(super) fn list_sql(visit: &Visit, filter: &str, limit: usize) -> String {
          FROM {} d{join} WHERE {filter} ORDER BY d.amount DESC NULLS LAST, d.deal_id LIMIT {limit}",
         visit.deals()
     )
+}
+
+/// Deals with their health and the names of accounts and reps, largest first.
+pub(super) async fn list(visit: &Visit, filter: &str, limit: usize) -> Result<Sheet, Problem> {
+    let found = visit.ask(list_sql(visit, filter, limit)).await?;
+    told(visit, &found).await
+}
+
+/// The same rows with `account_name` and `owner_name` beside the ids.
+pub(super) async fn told(visit: &Visit, found: &Sheet) -> Result<Sheet, Problem> {
+    let owners = visit.owners().await?;
+    let accounts = visit
+        .ask(details_sql(visit, found, "account_id", "account"))
+        .await?;
+    let mut sheet = found.clone();
+    for row in &mut sheet.rows {
+        let account = text(row, "account_id");
+        let known = accounts.rows.iter().find(|row| text(row, "entity_id") == account);
+        let name = known.map(|row| text(row, "name")).filter(|name| !name.is_empty());
+        let account = name.unwrap_or(account).to_owned();
+        let owner = owner_name(&owners, text(row, "owner_id")).to_owned();
+        if let Some(members) = row.as_object_mut() {
+            members.insert("account_name".to_owned(), account.into());
+            members.insert("owner_name".to_owned(), owner.into());
+        }
+    }
+    Ok(sheet)
 }
 
 impl Visit {
@@ -91,7 +123,7 @@ pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response
     let owners = visit.owners().await?;
     let as_list = visit.pairs.get("view") == Some("list");
     let limit = if as_list { 200 } else { 400 };
-    let found = visit.ask(list_sql(&visit, &filter, limit)).await?;
+    let found = list(&visit, &filter, limit).await?;
     let risks = if visit.as_of.is_none() {
         let sql = "SELECT entity_id, rule, severity, message, advice FROM alerts WHERE entity_kind = 'deal' \
                    ORDER BY CASE severity WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, entity_id, rule LIMIT 2000";

@@ -121,7 +121,7 @@ pub(super) fn tile_of(
 ) -> Markup {
     html! {
         div.tile {
-            h3 { (title) }
+            h2 { (title) }
             (figure(sheet, row, column, form))
             @if !note.is_empty() { p { (note) } }
         }

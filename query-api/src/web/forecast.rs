@@ -114,9 +114,7 @@ pub(super) async fn forecast(Extension(visit): Extension<Visit>) -> Result<Respo
         ))
         .await?;
     let pace = visit.ask(pace_sql(&visit, quarter, &who)).await?;
-    let makers = visit
-        .ask(super::deals::list_sql(&visit, &in_quarter(quarter, &who), 50))
-        .await?;
+    let makers = super::deals::list(&visit, &in_quarter(quarter, &who), 50).await?;
     let is_empty = visit.api.freshness(visit.tenant()).watermarks.is_empty();
     let currency = totals.rows.first().map_or("", |row| text(row, "currency"));
     let unit = if currency.is_empty() { "amount" } else { currency };

@@ -76,7 +76,7 @@ fn queue_sql(visit: &Visit) -> String {
 }
 
 /// Scores of the entities that a column of the queue names.
-fn details_sql(visit: &Visit, queue: &Sheet, column: &str, kind: &str) -> String {
+pub(super) fn details_sql(visit: &Visit, queue: &Sheet, column: &str, kind: &str) -> String {
     let ids: std::collections::BTreeSet<_> = queue.rows.iter().map(|row| text(row, column)).collect();
     let ids: Vec<String> = ids.into_iter().map(quoted).collect();
     let ids = if ids.is_empty() {

@@ -41,10 +41,11 @@ fn bar_name(bucket: &str) -> String {
     }
 }
 
-fn since_of(visit: &Visit) -> Result<Timestamp, Problem> {
+/// The start of the quarter when nothing else is asked for, and a week ago in its first days.
+fn since_of(visit: &Visit, quarter: Quarter) -> Result<Timestamp, Problem> {
     let at = visit.at_of_hour();
     let Some(text) = visit.pairs.get("since") else {
-        return Ok(at.plus_micros(-7 * DAY_US));
+        return Ok(quarter.start().min(at.plus_micros(-7 * DAY_US)));
     };
     let since: Timestamp = text.parse().map_err(|error| {
         Problem::bad(
@@ -64,7 +65,7 @@ fn since_of(visit: &Visit) -> Result<Timestamp, Problem> {
 
 /// What moved the pipeline of a quarter since an instant, bar by bar; a bar leads to its deals.
 pub(super) async fn waterfall(visit: &Visit, quarter: Quarter, who: &Who) -> Result<Markup, Problem> {
-    let since = since_of(visit)?;
+    let since = since_of(visit, quarter)?;
     let call = format!(
         "waterfall({}, {}, 'net', {}, {}{})",
         quoted(&since.to_string()),

@@ -23,7 +23,11 @@ use crate::problem::Problem;
 
 const CONTACT_COLUMNS: &[Col] = &[
     col("name", "Contact", Show::Link("/ui/contacts/", "entity_id")),
-    col("account_id", "Account", Show::Link("/ui/accounts/", "account_id")),
+    col(
+        "account_name",
+        "Account",
+        Show::Link("/ui/accounts/", "account_id"),
+    ),
     col("value", "Priority", Show::Bar(1.0, Form::Share)),
     col("tier", "Tier", Show::Band),
     col("reasons", "Why", Show::Text),
@@ -32,7 +36,7 @@ const CONTACT_COLUMNS: &[Col] = &[
 const ACCOUNT_COLUMNS: &[Col] = &[
     col("name", "Account", Show::Link("/ui/accounts/", "entity_id")),
     col("value", "Intent", Show::Bar(1.0, Form::Share)),
-    col("owner_id", "Rep", Show::Text),
+    col("owner_name", "Rep", Show::Link("/ui/team?owner_id=", "owner_id")),
     col("reasons", "Why", Show::Text),
 ];
 
@@ -78,6 +82,7 @@ async fn list(
         visit.api.settings.web.page_rows
     );
     let found = visit.ask_rows(sql, visit.api.settings.web.page_rows).await?;
+    let found = super::deals::told(visit, &found).await?;
     let owners = visit.owners().await?;
     let body = html! {
         form.filters method="get" action=(visit.path) data-filter="1" role="search" {
@@ -252,10 +257,7 @@ pub(super) async fn timeline(
         .await
 }
 
-async fn members_of(
-    visit: &Visit,
-    account: &str,
-) -> Result<(std::sync::Arc<Sheet>, std::sync::Arc<Sheet>), Problem> {
+async fn members_of(visit: &Visit, account: &str) -> Result<(Sheet, Sheet), Problem> {
     let account = quoted(account);
     let contacts = visit
         .ask(format!(
@@ -264,14 +266,8 @@ async fn members_of(
             visit.scores()
         ))
         .await?;
-    let deals = visit
-        .ask(super::deals::list_sql(
-            visit,
-            &format!("d.account_id = {account}"),
-            50,
-        ))
-        .await?;
-    Ok((contacts, deals))
+    let deals = super::deals::list(visit, &format!("d.account_id = {account}"), 50).await?;
+    Ok((super::deals::told(visit, &contacts).await?, deals))
 }
 
 /// The fields of a CRM record that people read.

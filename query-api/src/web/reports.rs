@@ -32,7 +32,7 @@ pub(super) async fn reports(Extension(visit): Extension<Visit>) -> Result<Respon
             a.row href="/ui/sql" { "Write your own" }
             a.row href=(visit.link("/ui/tv", &[])) { "Wall screen" }
         }
-        div.grid {
+        div.columns {
             @for group in all.chunk_by(|a, b| a.group == b.group) {
                 section.card {
                     h2 { (sentence(&group[0].group)) }

@@ -43,15 +43,10 @@ pub(super) async fn team(Extension(visit): Extension<Visit>) -> Result<Response,
     let activity = visit.ask(activity_sql(&visit)).await?;
     let owner = visit.pairs.get("owner_id").map(str::to_owned);
     let own = match &owner {
-        Some(owner) => Some(
-            visit
-                .ask(super::deals::list_sql(
-                    &visit,
-                    &format!("d.status = 'open' AND d.owner_id = {}", quoted(owner)),
-                    100,
-                ))
-                .await?,
-        ),
+        Some(owner) => {
+            let filter = format!("d.status = 'open' AND d.owner_id = {}", quoted(owner));
+            Some(super::deals::list(&visit, &filter, 100).await?)
+        }
         None => None,
     };
     let title = owner
