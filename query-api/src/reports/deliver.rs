@@ -28,11 +28,8 @@ struct Setback {
 }
 
 impl Setback {
-    fn passing(why: impl ToString) -> Self {
-        Self {
-            why: why.to_string(),
-            may_pass: true,
-        }
+    const fn passing(why: String) -> Self {
+        Self { why, may_pass: true }
     }
 }
 
@@ -148,11 +145,12 @@ async fn hand_over(
         Target::File => {
             let csv = to_csv(&answer.columns, &answer.rows);
             let written = api.saved.write_file(report, due_at, csv).await;
-            written.map_err(Setback::passing)?
+            written.map_err(|error| Setback::passing(error.to_string()))?
         }
         Target::Webhook { url, secret } => {
             let body = to_json(report, due_at, &answer);
-            let headers = webhook::headers(secret, &id, api.clock.now(), &body).map_err(Setback::passing)?;
+            let headers = webhook::headers(secret, &id, api.clock.now(), &body)
+                .map_err(|error| Setback::passing(error.to_string()))?;
             let sent = webhooks.post(url, &headers, body.into()).await;
             match sent.map_err(Setback::passing)? {
                 status @ 200..300 => format!("answered {status}"),

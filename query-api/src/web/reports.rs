@@ -83,7 +83,7 @@ pub(super) async fn report(
     };
     let past = visit
         .as_of
-        .and_then(|at| past_sql(catalogue.sql(&report.name, at)?, at));
+        .and_then(|at| past_sql(&catalogue.sql(&report.name, at)?, at));
     let only_now = visit.as_of.is_some() && past.is_none();
     let sql = past.unwrap_or_else(|| format!("SELECT * FROM report_{}", report.name));
     let sheet = visit.ask_rows(sql, SHOWN).await?;
@@ -106,7 +106,7 @@ pub(super) async fn report(
 
 /// A report's query as of an instant: the tables it reads are put before it as known then. `None` when it reads one that
 /// has no past.
-fn past_sql(sql: String, at: Timestamp) -> Option<String> {
+fn past_sql(sql: &str, at: Timestamp) -> Option<String> {
     let at = quoted(&at.to_string());
     let mut tables = Vec::new();
     let words: Vec<&str> = sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn a_report_of_the_past_reads_tables_as_known_then_or_says_that_it_cannot() {
         let at = Timestamp(0);
-        let of = |sql: &str| past_sql(sql.to_owned(), at);
+        let of = |sql: &str| past_sql(sql, at);
         let deals = "deals AS (SELECT * FROM pipeline_as_of('1970-01-01T00:00:00Z'))";
         assert_eq!(
             of("SELECT a FROM deals JOIN deals AS d ON true"),
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(of("SELECT 1 FROM deals JOIN rep_activity ON true"), None);
         assert_eq!(of("SELECT 1"), None);
         for report in crate::reports::Catalogue::shipped().expect("valid").all() {
-            if let Some(sql) = past_sql(report.sql.clone(), at) {
+            if let Some(sql) = past_sql(&report.sql, at) {
                 assert!(sql.starts_with("WITH "), "{}", report.name);
             }
         }
