@@ -1,6 +1,7 @@
 //! Read-only SQL over everything a tenant has: catalogue, session, limits, answers.
 
 mod as_of_functions;
+mod attribution_function;
 mod catalog;
 mod change_function;
 mod door;

@@ -173,6 +173,74 @@ pub struct WaterfallPart {
     pub stage_to: String,
 }
 
+/// How what was won is divided among the kinds of touch before it (EC-11, EC-30).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttributionModel {
+    /// To the kind that came first.
+    First,
+    /// To the kind that was used last before the close.
+    Last,
+    /// To each kind alike.
+    Linear,
+    /// 40 % first, 40 % last, the rest alike.
+    Position,
+    /// By nearness to the close, half-life 7 days.
+    TimeDecay,
+    /// By what a chain of touches loses without the kind.
+    Markov,
+    /// By the kind's mean difference to the win rate over all sets of kinds; may be negative.
+    Shapley,
+}
+
+impl AttributionModel {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::First,
+        Self::Last,
+        Self::Linear,
+        Self::Position,
+        Self::TimeDecay,
+        Self::Markov,
+        Self::Shapley,
+    ];
+
+    /// The name used in requests and answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Last => "last",
+            Self::Linear => "linear",
+            Self::Position => "position",
+            Self::TimeDecay => "time_decay",
+            Self::Markov => "markov",
+            Self::Shapley => "shapley",
+        }
+    }
+
+    /// By the name used in requests.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|model| model.as_str() == name)
+    }
+}
+
+/// What one kind of touch is credited with, in one currency.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttributedCredit {
+    /// Kind of touch: an event type, or `other` for the rarest.
+    pub kind: String,
+    /// Currency; empty where the deals name none.
+    pub currency: String,
+    /// Won deals whose account had a touch of this kind before the close.
+    pub touched_deals: usize,
+    /// Share of won deals credited; sums to the won deals with a touch.
+    pub deals: f64,
+    /// Worth credited, currency units; sums to what the won deals with a touch were worth.
+    pub amount: f64,
+}
+
 /// Answers for reports that SQL alone cannot compute. Implemented by `models`.
 #[async_trait]
 pub trait ReportService: Send + Sync {
@@ -188,6 +256,21 @@ pub trait ReportService: Send + Sync {
         tenant_id: &str,
         question: &WaterfallQuestion,
     ) -> Result<Vec<WaterfallPart>, Failure>;
+
+    /// What each kind of touch is credited with for the deals that closed in `[start, end)`, as known at an instant; by
+    /// currency, then most credited. `period` absent: all closed deals. Touches by machines are left out.
+    ///
+    /// Cost: the tenant's deal change log and a pass over its account statistics.
+    ///
+    /// # Errors
+    /// `User` when the period is the wrong way round, `Limit` when the log is too large.
+    async fn attribution(
+        &self,
+        tenant_id: &str,
+        model: AttributionModel,
+        period: Option<(Timestamp, Timestamp)>,
+        as_of: Timestamp,
+    ) -> Result<Vec<AttributedCredit>, Failure>;
 }
 
 /// How a column of a report is to be shown.

@@ -4,17 +4,18 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use revgauge_contract::{
-    Clock, ErrorKind,
+    Clock, ErrorKind, Timestamp,
     error::Failure,
-    reports::{ReportService, WaterfallPart, WaterfallQuestion},
+    reports::{AttributedCredit, AttributionModel, ReportService, WaterfallPart, WaterfallQuestion},
     statistics::Knowledge,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, waterfall};
+use super::{Scope, attribute, journeys, waterfall};
 use crate::{
     changelog::{self, ChangeLogSettings},
     directory::Directory,
+    gather::Gatherer,
     service::Scoring,
 };
 
@@ -126,5 +127,44 @@ impl ReportService for Reports {
             group_by: question.group_by,
         };
         Ok(waterfall(&log, &stages, &scope, from, to, question.gross))
+    }
+    async fn attribution(
+        &self,
+        tenant_id: &str,
+        model: AttributionModel,
+        period: Option<(Timestamp, Timestamp)>,
+        as_of: Timestamp,
+    ) -> Result<Vec<AttributedCredit>, Failure> {
+        if let Some((start, end)) = period
+            && start >= end
+        {
+            return Err(Failure::new(
+                ErrorKind::User,
+                format!(
+                    "cannot attribute deals closed from {start} to {end}: give the earlier instant first"
+                ),
+            ));
+        }
+        let knowledge = if as_of >= self.clock.now() {
+            Knowledge::Now
+        } else {
+            Knowledge::At(as_of)
+        };
+        let source = &*self.scoring.source;
+        let directory = self
+            .scoring
+            .directories()
+            .get(source, tenant_id, knowledge)
+            .await?;
+        let settings = self.settings.change_log.clone();
+        let log = changelog::load(source, tenant_id, "deal", knowledge, settings).await?;
+        let gatherer = Gatherer {
+            source,
+            directory: &directory,
+            tenant_id,
+            knowledge,
+        };
+        let journeys = journeys::load(&gatherer, &log, period, as_of).await?;
+        Ok(attribute(&journeys, model))
     }
 }

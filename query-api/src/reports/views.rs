@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use datafusion::{
     catalog::{
         CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
-        MemorySchemaProvider, SchemaProvider, TableProvider,
+        MemorySchemaProvider, SchemaProvider, TableFunction, TableProvider,
     },
     common::Result,
     datasource::ViewTable,
@@ -31,6 +31,8 @@ pub(crate) struct ReportSchema {
     pub(crate) base: SessionState,
     /// Names that the views find their tables under.
     pub(crate) names: (&'static str, &'static str),
+    /// Table functions that reports may call, bound to the session's tenant.
+    pub(crate) functions: Vec<Arc<TableFunction>>,
     pub(crate) as_of: Timestamp,
 }
 
@@ -55,6 +57,7 @@ impl ReportSchema {
         catalogs.register_catalog(self.names.0.to_owned(), catalog);
         let planner = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_catalog_list(catalogs)
+            .with_table_function_list(self.functions.clone())
             .build();
         let plan = planner.create_logical_plan(&sql).await?;
         Ok(Arc::new(ViewTable::new(plan, Some(sql))))

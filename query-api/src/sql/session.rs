@@ -9,7 +9,7 @@ use datafusion::{
     },
     catalog::{
         CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
-        MemorySchemaProvider, SchemaProvider, TableProvider,
+        MemorySchemaProvider, SchemaProvider, TableFunction, TableProvider,
     },
     common::Result,
     datasource::MemTable,
@@ -29,6 +29,7 @@ use serde_json::Value;
 
 use super::{
     as_of_functions::{AsOf, PipelineAsOf, ScoresAsOf, pipeline_columns},
+    attribution_function::{AttributionFunction, CREDITS},
     catalog::{CatalogColumn, CatalogTable},
     change_function::{CHANGES, ScoreChangeFunction},
     error::SqlError,
@@ -146,6 +147,11 @@ pub(super) async fn open(
         "what moved the open pipeline between two instants, net or gross, a row a deal and bar",
         PARTS,
     );
+    documents.describe_function(
+        "attribution(model, start, end, as_of)",
+        "which kinds of touch earned what was won in a period, by one of seven models",
+        CREDITS,
+    );
     for report in api.reports.all() {
         documents.describe_report(report);
     }
@@ -156,11 +162,21 @@ pub(super) async fn open(
     });
     schema.register_table("table_columns".to_owned(), documents)?;
     let catalog = Arc::new(MemoryCatalogProvider::new());
+    let attribution = AttributionFunction {
+        reports: Arc::clone(&api.report_service),
+        tenant_id: Arc::clone(tenant_id),
+        now,
+    };
+    let attribution = Arc::new(TableFunction::new(
+        "attribution".to_owned(),
+        Arc::new(attribution),
+    ));
     let schema = ReportSchema {
         tables: schema,
         catalogue: Arc::clone(&api.reports),
         base: api.base_session.clone(),
         names: (CATALOG, SCHEMA),
+        functions: vec![Arc::clone(&attribution)],
         as_of: now,
     };
     catalog.register_schema(SCHEMA, Arc::new(schema))?;
@@ -190,6 +206,7 @@ pub(super) async fn open(
         now,
     };
     context.register_udtf("waterfall", Arc::new(waterfall));
+    context.register_udtf("attribution", Arc::clone(attribution.function()));
     context.register_udtf("score_change", Arc::new(ScoreChangeFunction(as_of)));
     Ok(TenantSession { context, freshness })
 }

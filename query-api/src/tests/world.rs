@@ -36,7 +36,7 @@ use revgauge_contract::{
     feed::{FeedPage, FeedReader},
     intake::{DeadLetter, EventIntake},
     position::Cursor,
-    reports::{Bucket, ReportService, WaterfallPart, WaterfallQuestion},
+    reports::{AttributedCredit, AttributionModel, Bucket, ReportService, WaterfallPart, WaterfallQuestion},
     schema::batch_of,
     score::{
         Alert, Cause, ChangeExplanation, Contribution, DuplicateAccounts, EntityKind, EntityScores, Score,
@@ -360,6 +360,22 @@ impl ReportService for Moves {
             stage_to: String::new(),
         };
         Ok(vec![part(Bucket::Created), part(Bucket::End)])
+    }
+
+    async fn attribution(
+        &self,
+        tenant_id: &str,
+        _: AttributionModel,
+        _: Option<(Timestamp, Timestamp)>,
+        _: Timestamp,
+    ) -> Result<Vec<AttributedCredit>, Failure> {
+        Ok(vec![AttributedCredit {
+            kind: marked(tenant_id, "email.replied"),
+            currency: "USD".to_owned(),
+            touched_deals: 1,
+            deals: 1.0,
+            amount: 10.5,
+        }])
     }
 }
 
