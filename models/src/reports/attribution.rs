@@ -435,14 +435,16 @@ mod tests {
         let mut journeys = Vec::new();
         for _ in 0..40 {
             journeys.push(journey(true, 10.0, &[("meeting", 1, 1), ("mail", 2, 2)]));
+            journeys.push(journey(true, 10.0, &[("meeting", 1, 1)]));
             journeys.push(journey(false, 10.0, &[("mail", 2, 2)]));
         }
+        // v(meeting) = 40/45, v(mail) = 0/45, v(both) = 80/125: mail alone never won and adds nothing to a meeting.
+        let (meeting, both) = (40.0 / 45.0, 80.0 / 125.0);
+        let (of_meeting, of_mail) = (f64::midpoint(meeting, both), (both - meeting) / 2.0);
         let credits = attribute(&journeys, AttributionModel::Shapley);
-        assert!(
-            (of(&credits, "meeting") - 400.0).abs() < 1e-9,
-            "mail alone never won: {credits:?}"
-        );
-        assert!((of(&credits, "meeting") + of(&credits, "mail") - 400.0).abs() < 1e-9);
+        let expected = 800.0 * of_meeting / (of_meeting + of_mail);
+        assert!((of(&credits, "meeting") - expected).abs() < 1e-9, "{credits:?}");
+        assert!(of(&credits, "mail") < 0.0, "{credits:?}");
         let linear = attribute(&journeys, AttributionModel::Linear);
         assert!((of(&linear, "mail") - 200.0).abs() < 1e-9);
     }
