@@ -135,7 +135,7 @@ pub(crate) enum Command {
     },
     /// People who sign in to the dashboards: create, list, end, or make a sign-in link.
     #[command(
-        after_help = "Example:\n  revgauge users create --role manager --login mo@example.com   # asks for a password\n  revgauge users link"
+        after_help = "Example:\n  revgauge users create --role rep --user-id user-7 --login mo@example.com   # asks for a password\n  revgauge users link"
     )]
     Users {
         #[command(subcommand)]
@@ -475,6 +475,25 @@ pub(crate) enum KeysCommand {
         /// Days until it expires; without it, never.
         #[arg(long)]
         expires_in_days: Option<u32>,
+        #[command(flatten)]
+        whom: Whom,
+        /// Narrow the key to a part of what its role may do; may be given several times.
+        #[arg(long = "scope", value_enum)]
+        scopes: Vec<KeyScope>,
+        /// Requests a second the key may make; without it, the setting `api.http.requests_per_second`.
+        #[arg(long)]
+        requests_per_second: Option<u32>,
+    },
+    /// Make a successor of a key, with the same role and rights; the old one stops after the grace period.
+    #[command(
+        after_help = "Example:\n  revgauge keys rotate Ncyt67mbdmAh --grace-seconds 3600   # both work for an hour"
+    )]
+    Rotate {
+        /// The old key's public id.
+        key_id: String,
+        /// How long both keys work, seconds.
+        #[arg(long, default_value_t = 86_400)]
+        grace_seconds: u32,
     },
     /// The tenant's keys, without their secrets.
     #[command(after_help = "Example:\n  revgauge keys list")]
@@ -491,10 +510,42 @@ pub(crate) enum KeysCommand {
 pub(crate) enum KeyRole {
     /// Everything of the tenant.
     Admin,
-    /// Reads everything of the tenant.
+    /// Reads the records of its people.
+    Manager,
+    /// Reads its own records.
+    Rep,
+    /// Reads everything of the tenant, without the words of conversations.
     Revops,
     /// Sends events, reads scores and feeds.
     Service,
+}
+
+/// Whom a key or user stands for: decides which records a rep or manager sees.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Whom {
+    /// Id of the CRM user it stands for; a rep needs one.
+    #[arg(long)]
+    pub(crate) user_id: Option<String>,
+    /// Team whose records a manager sees.
+    #[arg(long)]
+    pub(crate) team: Option<String>,
+    /// Territory whose records a manager sees.
+    #[arg(long)]
+    pub(crate) territory: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyScope {
+    /// Send events.
+    Ingest,
+    /// Read records, scores, alerts and reports.
+    Read,
+    /// Ask in SQL.
+    Sql,
+    /// Read the score feed.
+    Feed,
+    /// Keys, users, replays, erasure, audit log.
+    Admin,
 }
 
 #[derive(Debug, Subcommand)]
@@ -503,11 +554,13 @@ pub(crate) enum UsersCommand {
     #[command(after_help = "Example:\n  revgauge users create --role manager --login mo@example.com")]
     Create {
         /// What the person may do.
-        #[arg(long, value_enum, default_value_t = PersonRole::Manager)]
+        #[arg(long, value_enum, default_value_t = PersonRole::Revops)]
         role: PersonRole,
         /// What the person types to sign in: a mail address or a short name.
         #[arg(long)]
         login: String,
+        #[command(flatten)]
+        whom: Whom,
     },
     /// The tenant's users.
     #[command(after_help = "Example:\n  revgauge users list")]
@@ -527,9 +580,11 @@ pub(crate) enum UsersCommand {
 pub(crate) enum PersonRole {
     /// Everything of the tenant, keys and users included.
     Admin,
-    /// Reads everything of the tenant, answers suggestions.
+    /// Reads the records of its people, answers suggestions.
     Manager,
-    /// Reads everything of the tenant, answers suggestions.
+    /// Reads its own records, answers suggestions.
+    Rep,
+    /// Reads everything of the tenant, without the words of conversations.
     Revops,
 }
 

@@ -527,6 +527,7 @@ fn open_doors(
             Arc::clone(&rooms.clock),
             settings.reports.clone(),
         )),
+        ownership: Arc::clone(&rooms.scoring) as _,
         cuts: Arc::clone(cuts),
         catalog: Arc::new(Tables::new(Arc::clone(rooms), caught)),
         feed: Arc::clone(&rooms.feed) as _,

@@ -4,6 +4,7 @@ mod changes;
 mod explain;
 mod memory;
 mod objects;
+mod ownership;
 mod table;
 #[cfg(test)]
 mod tests;

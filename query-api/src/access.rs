@@ -1,17 +1,30 @@
-//! Who may ask, and the wall between tenants: keys, their store, and the table wrapper every query goes through.
+//! Who may ask and what they see: keys, users, row rules, masks, and the wrappers every query and look-up goes through.
 
 mod key_record;
 mod key_store;
 mod leak_proof;
+mod mask;
 mod operator;
+mod rates;
+mod rules;
 mod scram;
 mod secret;
+mod seen;
+mod sight;
 mod tenant_exec;
 mod tenant_table;
 mod user_store;
+mod visible;
+mod whose;
 
 pub use key_record::KeyInfo;
 pub use key_store::{AccessError, KeySettings, KeyStore, NewKey};
+pub use rules::{AccessSettings, Mask, RoleRule, RoleRules, Rows};
 pub use scram::ScramVerifier;
-pub use tenant_table::TenantTable;
 pub use user_store::{UserError, UserInfo, UserRole, UserSettings, UserStore};
+
+pub(crate) use mask::HIDDEN;
+pub(crate) use rates::Rates;
+pub(crate) use seen::{SeenFeed, SeenReports, SeenScores};
+pub(crate) use sight::{Sight, Sights};
+pub(crate) use tenant_table::TenantTable;

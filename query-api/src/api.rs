@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,16 +11,21 @@ use std::{
 
 use axum::Router;
 use datafusion::execution::session_state::SessionState;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use revgauge_contract::{
-    Clock, ErrorKind, cut::CutReader, error::Failure, feed::FeedReader, intake::EventIntake,
-    reports::ReportService, score::ScoreService,
+    Clock, ErrorKind,
+    access::{Caller, Ownership},
+    cut::CutReader,
+    error::Failure,
+    feed::FeedReader,
+    intake::EventIntake,
+    reports::ReportService,
+    score::ScoreService,
 };
 use tokio::runtime::Handle;
 
 use crate::{
-    access::{KeyStore, UserStore},
+    access::{KeyStore, Rates, SeenFeed, SeenReports, SeenScores, Sight, Sights, UserStore},
     freshness::Freshness,
     problem::Problem,
     reports::{Catalogue, ReportError, SavedReports},
@@ -37,6 +41,8 @@ pub struct ApiParts {
     pub scores: Arc<dyn ScoreService>,
     /// Waterfalls.
     pub reports: Arc<dyn ReportService>,
+    /// Who owns what, for row rules.
+    pub ownership: Arc<dyn Ownership>,
     /// Watermarks.
     pub cuts: Arc<dyn CutReader>,
     /// Tables for SQL.
@@ -71,14 +77,15 @@ impl fmt::Debug for ApiParts {
     }
 }
 
-/// The shared state of all doors.
+/// The shared state of all doors. Scores, reports and the feed are reached through a caller's rights and no other way.
 pub struct Api {
-    pub(crate) scores: Arc<dyn ScoreService>,
-    pub(crate) report_service: Arc<dyn ReportService>,
+    scores: Arc<dyn ScoreService>,
+    report_service: Arc<dyn ReportService>,
+    feed: Arc<dyn FeedReader>,
+    sights: Arc<Sights>,
     pub(crate) reports: Arc<Catalogue>,
     pub(crate) cuts: Arc<dyn CutReader>,
     pub(crate) catalog: Arc<dyn CatalogSource>,
-    pub(crate) feed: Arc<dyn FeedReader>,
     pub(crate) keys: Arc<KeyStore>,
     pub(crate) users: Arc<UserStore>,
     pub(crate) saved: Arc<SavedReports>,
@@ -92,7 +99,7 @@ pub struct Api {
     pub(crate) base_session: SessionState,
     pub(crate) slots: Arc<Slots>,
     pub(crate) streams: Arc<Streams>,
-    pub(crate) rates: DefaultKeyedRateLimiter<Arc<str>>,
+    pub(crate) rates: Rates,
     requests: AtomicU64,
     started_us: i64,
 }
@@ -147,10 +154,11 @@ impl Api {
     pub fn new(parts: ApiParts) -> Result<Arc<Self>, ApiError> {
         let base_session =
             base_session(&parts.settings.sql).map_err(|error| ApiError::Engine(error.to_string()))?;
-        let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(parts.settings.http.requests_per_second))
-            .allow_burst(at_least_one(parts.settings.http.burst));
+        let http = &parts.settings.http;
+        let rates = Rates::new(http.requests_per_second, http.burst);
+        let sights = Sights::new(parts.settings.access.clone(), parts.ownership).map_err(ApiError::Engine)?;
         Ok(Arc::new(Self {
+            sights,
             scores: parts.scores,
             report_service: parts.reports,
             reports: Arc::new(Catalogue::shipped()?),
@@ -171,9 +179,47 @@ impl Api {
             base_session,
             slots: Slots::new(),
             streams: Streams::new(),
-            rates: RateLimiter::keyed(quota),
+            rates,
             requests: AtomicU64::new(0),
         }))
+    }
+
+    /// What a caller sees of its tenant.
+    pub(crate) fn sight(&self, caller: &Caller) -> Arc<Sight> {
+        self.sights.of(caller)
+    }
+
+    /// Scores and objects as a caller sees them.
+    pub(crate) fn scores(&self, caller: &Caller) -> Arc<dyn ScoreService> {
+        self.scores_of(&self.sight(caller))
+    }
+
+    /// [`Self::scores`] for a sight already made.
+    pub(crate) fn scores_of(&self, sight: &Arc<Sight>) -> Arc<dyn ScoreService> {
+        let inner = Arc::clone(&self.scores);
+        if sight.is_full() {
+            return inner;
+        }
+        let sight = Arc::clone(sight);
+        Arc::new(SeenScores { inner, sight })
+    }
+
+    /// Waterfalls as a caller sees them.
+    pub(crate) fn report_service(&self, sight: &Arc<Sight>) -> Arc<dyn ReportService> {
+        let inner = Arc::clone(&self.report_service);
+        if sight.is_full() {
+            return inner;
+        }
+        let sight = Arc::clone(sight);
+        Arc::new(SeenReports { inner, sight })
+    }
+
+    /// The score feed as a caller sees it.
+    pub(crate) fn feed(&self, caller: &Caller) -> Arc<dyn FeedReader> {
+        Arc::new(SeenFeed {
+            inner: Arc::clone(&self.feed),
+            sight: self.sight(caller),
+        })
     }
 
     /// How fresh an answer given now is.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::access::{KeySettings, UserSettings};
+pub use crate::access::{AccessSettings, KeySettings, UserSettings};
 pub use crate::reports::{DeliverySettings, SmtpSettings, SmtpTls};
 pub use crate::web::WebSettings;
 
@@ -12,6 +12,8 @@ pub use crate::web::WebSettings;
 pub struct ApiSettings {
     /// Requests in general.
     pub http: HttpSettings,
+    /// Which rows and fields each role sees.
+    pub access: AccessSettings,
     /// SQL.
     pub sql: SqlSettings,
     /// The score feed.

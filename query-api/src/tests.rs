@@ -1,5 +1,8 @@
-//! The doors as a client finds them, over two tenants: `acme` asks, `umbrella`'s rows carry a canary.
+//! The doors as a client finds them, over three tenants: `acme` asks, the rows of `umbrella` carry a canary,
+//! in `wayne` those of one rep.
 
+mod access;
+mod canary;
 mod feed;
 mod formats;
 mod limits;

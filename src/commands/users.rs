@@ -5,9 +5,13 @@ use std::io::{BufRead as _, IsTerminal as _};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Client, Context, client::encode};
+use super::{
+    Client, Context,
+    client::encode,
+    keys::{rights_of, value_name},
+};
 use crate::{
-    cli::{PersonRole, UsersCommand},
+    cli::UsersCommand,
     output::{self, say},
 };
 
@@ -20,14 +24,11 @@ pub(crate) async fn run(context: &Context, command: UsersCommand) -> Result<()> 
 
 async fn act(context: &Context, client: &Client, command: UsersCommand) -> Result<()> {
     let answer = match command {
-        UsersCommand::Create { role, login } => {
-            let role = match role {
-                PersonRole::Admin => "admin",
-                PersonRole::Manager => "manager",
-                PersonRole::Revops => "revops",
-            };
+        UsersCommand::Create { role, login, whom } => {
+            let role = value_name(role);
             let password = read_password()?;
-            let body = json!({"role": role, "login": login, "password": password});
+            let rights = rights_of(&whom);
+            let body = json!({"role": role, "login": login, "password": password, "rights": rights});
             let answer = client.post("/v1/users", &body).await?;
             if !context.common.json {
                 say!(
@@ -42,7 +43,7 @@ async fn act(context: &Context, client: &Client, command: UsersCommand) -> Resul
             if !context.common.json {
                 let none = Vec::new();
                 let users = answer.get("items").and_then(Value::as_array).unwrap_or(&none);
-                let columns = ["login", "role", "created_at", "ended_at"];
+                let columns = ["login", "role", "rights", "created_at", "ended_at"];
                 let empty = "no users yet: `revgauge users create` makes one";
                 say!("{}", output::listing(&columns, users, empty));
             }

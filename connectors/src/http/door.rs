@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use metrics::{counter, describe_counter, describe_histogram, histogram};
 use revgauge_contract::{
     Clock, Position,
-    access::{Authenticator, Caller, Role},
+    access::{Authenticator, Caller, Role, Scope},
     event::Reception,
     intake::{DeadLetters, EventIntake},
 };
@@ -105,7 +105,7 @@ impl Door {
             .authenticator
             .authenticate(key)
             .ok_or(DoorError::UnknownKey)?;
-        if caller.role == Role::Revops {
+        if !matches!(caller.role, Role::Admin | Role::Service) || !caller.has_scope(Scope::Ingest) {
             return Err(DoorError::ReadOnlyKey);
         }
         self.rates.request(&caller.key_id)?;

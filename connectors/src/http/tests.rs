@@ -146,11 +146,7 @@ impl Authenticator for Keys {
             "rg_reader" => ("acme", Role::Revops),
             _ => return None,
         };
-        Some(Caller {
-            tenant_id: tenant_id.into(),
-            key_id: key.into(),
-            role,
-        })
+        Some(Caller::new(tenant_id, key, role))
     }
 }
 

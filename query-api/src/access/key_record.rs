@@ -1,6 +1,9 @@
 //! The stored form of keys: one JSON object holding all of them, numbered and never overwritten.
 
-use revgauge_contract::{Timestamp, access::Role};
+use revgauge_contract::{
+    Timestamp,
+    access::{Rights, Role},
+};
 use serde::{Deserialize, Serialize};
 
 use super::scram::ScramVerifier;
@@ -32,6 +35,8 @@ pub(super) struct KeyRecord {
     pub(super) key_id: String,
     pub(super) tenant_id: String,
     pub(super) role: Role,
+    #[serde(default)]
+    pub(super) rights: Rights,
     pub(super) name: String,
     pub(super) created_at: Timestamp,
     #[serde(default)]
@@ -50,6 +55,7 @@ impl KeyRecord {
             key_id: self.key_id.clone(),
             tenant_id: self.tenant_id.clone(),
             role: self.role,
+            rights: self.rights.clone(),
             name: self.name.clone(),
             created_at: self.created_at,
             expires_at: self.expires_at,
@@ -67,6 +73,8 @@ pub struct KeyInfo {
     pub tenant_id: String,
     /// What it may do.
     pub role: Role,
+    /// Whom it stands for and what it was narrowed to.
+    pub rights: Rights,
     /// For people.
     pub name: String,
     /// When it was made.

@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use rand::{RngCore, TryRngCore as _, rngs::OsRng};
 use revgauge_contract::{
     Classified, Clock, ErrorKind, Timestamp,
-    access::{Authenticator, Caller, Role},
+    access::{Authenticator, Caller, Rights, Role},
 };
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
@@ -59,6 +59,14 @@ pub enum AccessError {
     /// The tenant name cannot be used.
     #[error("'{0}' is no tenant id: use 1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter or digit")]
     BadTenant(String),
+    /// The rights give nothing or contradict the role.
+    #[error("cannot make a key of role {role}: {reason}")]
+    BadRights {
+        /// The role.
+        role: &'static str,
+        /// What is wrong, and what to do.
+        reason: &'static str,
+    },
     /// The key name cannot be used.
     #[error("cannot name a key '{0}': use 1 to 96 printable characters")]
     BadName(String),
@@ -92,7 +100,7 @@ pub enum AccessError {
 impl Classified for AccessError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadTenant(_) | Self::BadName(_) => ErrorKind::User,
+            Self::BadTenant(_) | Self::BadName(_) | Self::BadRights { .. } => ErrorKind::User,
             Self::NoSuchKey(_) => ErrorKind::NotFound,
             Self::TooMany(_) | Self::Contended(_) => ErrorKind::Limit,
             Self::Store { .. } => ErrorKind::External,
@@ -192,11 +200,7 @@ impl KeyStore {
             checked_at_us,
             runtime: Handle::current(),
             nobody: Entry {
-                caller: Caller {
-                    tenant_id: Arc::from(""),
-                    key_id: Arc::from(""),
-                    role: Role::Service,
-                },
+                caller: Caller::new("", "", Role::Service),
                 digest: [0; 32],
                 expires_at: None,
                 revoked: true,
@@ -218,15 +222,27 @@ impl KeyStore {
         name: &str,
         expires_in_us: Option<i64>,
     ) -> Result<NewKey, AccessError> {
+        self.create_with(tenant_id, role, Rights::default(), name, expires_in_us)
+            .await
+    }
+
+    /// [`Self::create`] for a key that stands for somebody or is narrowed to some scopes.
+    ///
+    /// # Errors
+    /// As [`Self::create`], and for rights that give nothing.
+    pub async fn create_with(
+        &self,
+        tenant_id: &str,
+        role: Role,
+        rights: Rights,
+        name: &str,
+        expires_in_us: Option<i64>,
+    ) -> Result<NewKey, AccessError> {
         check_names(tenant_id, name)?;
+        check_rights(role, &rights)?;
         let now = self.clock.now();
-        let (record, secret) = self.draw(
-            tenant_id,
-            role,
-            name,
-            now,
-            expires_in_us.map(|us| now.plus_micros(us)),
-        );
+        let expires_at = expires_in_us.map(|us| now.plus_micros(us));
+        let (record, secret) = self.draw(tenant_id, (role, rights), name, now, expires_at);
         let info = record.info();
         let max_keys = self.settings.max_keys;
         self.change(|file| {
@@ -301,7 +317,7 @@ impl KeyStore {
         // A key made for some time is renewed for the same time.
         let lifetime = old.expires_at.map(|at| at.micros() - old.created_at.micros());
         let expires_at = lifetime.map(|us| now.plus_micros(us));
-        let (record, secret) = self.draw(tenant_id, old.role, &old.name, now, expires_at);
+        let (record, secret) = self.draw(tenant_id, (old.role, old.rights), &old.name, now, expires_at);
         let info = record.info();
         let ends_at = now.plus_micros(grace_us.max(0));
         self.change(|file| {
@@ -398,7 +414,7 @@ impl KeyStore {
     fn draw(
         &self,
         tenant_id: &str,
-        role: Role,
+        (role, rights): (Role, Rights),
         name: &str,
         now: Timestamp,
         expires_at: Option<Timestamp>,
@@ -409,6 +425,7 @@ impl KeyStore {
             key_id: drawn.key_id,
             tenant_id: tenant_id.to_owned(),
             role,
+            rights,
             name: name.to_owned(),
             created_at: now,
             expires_at,
@@ -477,11 +494,7 @@ impl Loaded {
         for key in &file.keys {
             let digest = unhex(&key.sha256)
                 .ok_or_else(|| corrupt(path, format!("key '{}' has a hash that is none", key.key_id)))?;
-            let caller = Caller {
-                tenant_id: Arc::from(key.tenant_id.as_str()),
-                key_id: Arc::from(key.key_id.as_str()),
-                role: key.role,
-            };
+            let caller = Caller::new(&key.tenant_id, &key.key_id, key.role).with_rights(key.rights.clone());
             let entry = Entry {
                 caller,
                 digest,
@@ -549,6 +562,39 @@ fn check_names(tenant_id: &str, name: &str) -> Result<(), AccessError> {
     }
     if name.trim().is_empty() || name.len() > 96 || name.chars().any(char::is_control) {
         return Err(AccessError::BadName(name.chars().take(96).collect()));
+    }
+    Ok(())
+}
+
+/// Longest name of a user, team or territory, bytes.
+const MAX_RIGHT_BYTES: usize = 256;
+
+/// Whether rights make sense for a role.
+pub(super) fn check_rights(role: Role, rights: &Rights) -> Result<(), AccessError> {
+    let bad = |reason| {
+        Err(AccessError::BadRights {
+            role: role.as_str(),
+            reason,
+        })
+    };
+    let names = [&rights.user_id, &rights.team, &rights.territory];
+    if names.iter().any(|name| {
+        name.as_ref()
+            .is_some_and(|name| name.is_empty() || name.len() > MAX_RIGHT_BYTES)
+    }) {
+        return bad("user, team and territory have 1 to 256 bytes");
+    }
+    if role == Role::Rep && rights.user_id.is_none() {
+        return bad("say with 'user_id' which CRM user it stands for, or it would see nothing");
+    }
+    if role == Role::Manager && names.iter().all(|name| name.is_none()) {
+        return bad("say with 'user_id', 'team' or 'territory' whose records it sees");
+    }
+    if rights.scopes.as_ref().is_some_and(Vec::is_empty) {
+        return bad("an empty list of scopes allows nothing: leave it out for all of the role");
+    }
+    if rights.requests_per_second == Some(0) {
+        return bad("requests_per_second is at least 1");
     }
     Ok(())
 }

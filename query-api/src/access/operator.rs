@@ -1,7 +1,5 @@
 //! The operator's keys: one secret a run of the server, good for any tenant, known only to who may read the run file.
 
-use std::sync::Arc;
-
 use revgauge_contract::access::{Caller, Role};
 use subtle::ConstantTimeEq as _;
 
@@ -25,11 +23,7 @@ impl Operator {
     pub(super) fn check(&self, key: &str) -> Option<Caller> {
         let (secret_text, tenant) = key.strip_prefix(PREFIX)?.split_once('_')?;
         let same = bool::from(self.0.ct_eq(&secret::digest(secret_text)));
-        (same && check_tenant(tenant)).then(|| Caller {
-            tenant_id: Arc::from(tenant),
-            key_id: Arc::from(Self::KEY_ID),
-            role: Role::Admin,
-        })
+        (same && check_tenant(tenant)).then(|| Caller::new(tenant, Self::KEY_ID, Role::Admin))
     }
 }
 

@@ -7,9 +7,9 @@ use std::{fmt, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::{BooleanArray, RecordBatch},
-        compute::{filter_record_batch, kernels::cmp},
-        datatypes::SchemaRef,
+        array::{Array as _, AsArray as _, BooleanArray, RecordBatch, StringViewArray},
+        compute::{cast, filter_record_batch, kernels::cmp},
+        datatypes::{DataType, Schema, SchemaRef},
     },
     common::{DataFusionError, Result, ScalarValue, tree_node::TreeNodeRecursion},
     execution::{SendableRecordBatchStream, TaskContext},
@@ -25,24 +25,159 @@ use datafusion::{
 use futures::StreamExt as _;
 use revgauge_contract::{ErrorKind, error::Failure, invariant::Invariant};
 
+use super::{
+    mask::{Masks, masked_columns},
+    sight::Sight,
+    tenant_table::TENANT_ID,
+    visible::Visible,
+    whose::Whose,
+};
+
+/// What the rows of a table pass before anything of the query sees them: tenant, row rule, masks, projection.
+#[derive(Debug, Clone)]
+pub(super) struct RowGate {
+    /// The tenant, in the type of its column, and where that stands.
+    tenant: ScalarValue,
+    tenant_at: usize,
+    /// The row rule, for a caller that may not see everything.
+    rule: Option<(Whose, Arc<Visible>)>,
+    masks: Masks,
+    /// Columns whose values may be hidden, with their names.
+    masked: Vec<(usize, String)>,
+    /// The column that names the CRM field a row is about.
+    naming: Option<usize>,
+    /// How many of the columns go out; all when `None`.
+    output: Option<usize>,
+}
+
+impl RowGate {
+    pub(super) fn new(
+        schema: &Schema,
+        sight: &Sight,
+        tenant: ScalarValue,
+        tenant_at: usize,
+        naming: Option<usize>,
+    ) -> Self {
+        let masked = masked_columns(&sight.masks, schema).into_iter();
+        Self {
+            tenant,
+            tenant_at,
+            rule: None,
+            masks: sight.masks.clone(),
+            masked: masked
+                .map(|place| (place, schema.field(place).name().clone()))
+                .collect(),
+            naming,
+            output: None,
+        }
+    }
+
+    /// The gate of a batch that has all columns of its table. Without a tenant column nothing passes.
+    pub(super) fn whole(schema: &Schema, sight: &Sight, visible: Option<&Arc<Visible>>) -> Self {
+        let tenant_at = schema.index_of(TENANT_ID).unwrap_or(usize::MAX);
+        let kind = schema
+            .fields()
+            .get(tenant_at)
+            .map(|field| field.data_type().clone());
+        let tenant = ScalarValue::from(&**sight.tenant_id());
+        let tenant = kind
+            .and_then(|kind| tenant.cast_to(&kind).ok())
+            .unwrap_or(ScalarValue::Null);
+        let naming = Self::naming_column(schema);
+        let rule = visible.map(|visible| (Whose::of(schema), Arc::clone(visible)));
+        Self::new(schema, sight, tenant, tenant_at, naming).limited(rule)
+    }
+
+    /// The column that says which CRM field a row is about, in tables with a row a field.
+    pub(super) fn naming_column(schema: &Schema) -> Option<usize> {
+        schema.index_of("field").ok()
+    }
+
+    pub(super) fn limited(self, rule: Option<(Whose, Arc<Visible>)>) -> Self {
+        Self { rule, ..self }
+    }
+
+    /// Lets out the first columns only.
+    pub(super) fn cut_to(&mut self, columns: usize) {
+        self.output = Some(columns);
+    }
+
+    /// The rows of a batch that go out, as they may be shown.
+    pub(super) fn pass(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let Some(tenants) = batch.columns().get(self.tenant_at) else {
+            return Ok(batch.slice(0, 0));
+        };
+        let mask: BooleanArray = cmp::eq(tenants, &self.tenant.to_scalar()?)?;
+        let own = if mask.true_count() == batch.num_rows() {
+            batch.clone()
+        } else {
+            filter_record_batch(batch, &mask)?
+        };
+        Invariant::TenantWall.check(own.num_rows() == mask.true_count(), "rows of another tenant");
+        let own = match &self.rule {
+            Some((whose, visible)) => filter_record_batch(&own, &whose.seen(&own, visible)?)?,
+            None => own,
+        };
+        let shown = if self.masked.is_empty() {
+            own
+        } else {
+            self.mask(&own)?
+        };
+        Ok(match self.output {
+            Some(columns) => shown.project(&(0..columns).collect::<Vec<_>>())?,
+            None => shown,
+        })
+    }
+
+    fn mask(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let mut columns = batch.columns().to_vec();
+        let named = match self.naming {
+            Some(place) => Some(cast(batch.column(place), &DataType::Utf8View)?),
+            None => None,
+        };
+        let field_of = |row: usize| {
+            let names = named.as_ref()?.as_string_view_opt()?;
+            names.is_valid(row).then(|| names.value(row))
+        };
+        for (place, name) in &self.masked {
+            let kind = batch.column(*place).data_type().clone();
+            let texts = cast(batch.column(*place), &DataType::Utf8View)?;
+            let texts = texts.as_string_view();
+            let shown: StringViewArray = texts
+                .iter()
+                .enumerate()
+                .map(|(row, text)| Some(self.masks.column_text(name, field_of(row), text?)))
+                .collect();
+            columns[*place] = cast(&shown, &kind)?;
+        }
+        Ok(RecordBatch::try_new(batch.schema(), columns)?)
+    }
+
+    /// What stands in plans: of the row rule only that there is one.
+    fn shown(&self) -> &'static str {
+        match (self.rule.is_some(), self.masks.any()) {
+            (false, false) => "",
+            (true, false) => ", rows=limited",
+            (false, true) => ", fields=masked",
+            (true, true) => ", rows=limited, fields=masked",
+        }
+    }
+}
+
 /// What a tenant scan does.
 #[derive(Debug, Clone)]
 pub(super) struct TenantScan {
     /// SQL name of the table.
     pub(super) table: String,
-    /// The tenant, in the type of its column.
-    pub(super) tenant: ScalarValue,
-    /// Where the tenant column stands in the inner plan's output.
-    pub(super) tenant_at: usize,
-    /// Columns of the inner plan's output that go out; all when `None`.
-    pub(super) output: Option<Vec<usize>>,
+    /// What its rows pass.
+    pub(super) gate: RowGate,
     /// Whether the inner table took the tenant filter too.
     pub(super) tenant_pushed: bool,
     /// The query's filters that went to the inner table, as text.
     pub(super) shown: Vec<String>,
 }
 
-/// Lets the rows of one tenant through.
+/// Lets the rows of one tenant through that the caller may see.
 #[derive(Debug)]
 pub(super) struct TenantExec {
     inner: Arc<dyn ExecutionPlan>,
@@ -53,8 +188,8 @@ pub(super) struct TenantExec {
 
 impl TenantExec {
     pub(super) fn try_new(inner: Arc<dyn ExecutionPlan>, scan: TenantScan) -> Result<Self> {
-        let schema: SchemaRef = match &scan.output {
-            Some(columns) => Arc::new(inner.schema().project(columns)?),
+        let schema: SchemaRef = match scan.gate.output {
+            Some(columns) => Arc::new(inner.schema().project(&(0..columns).collect::<Vec<_>>())?),
             None => inner.schema(),
         };
         let properties = PlanProperties::new(
@@ -72,22 +207,6 @@ impl TenantExec {
     }
 }
 
-impl TenantScan {
-    fn own_rows(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let mask: BooleanArray = cmp::eq(batch.column(self.tenant_at), &self.tenant.to_scalar()?)?;
-        let own = if mask.true_count() == batch.num_rows() {
-            batch.clone()
-        } else {
-            filter_record_batch(batch, &mask)?
-        };
-        Invariant::TenantWall.check(own.num_rows() == mask.true_count(), &self.table);
-        Ok(match &self.output {
-            Some(columns) => own.project(columns)?,
-            None => own,
-        })
-    }
-}
-
 impl DisplayAs for TenantExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scan = &self.scan;
@@ -98,9 +217,10 @@ impl DisplayAs for TenantExec {
         };
         write!(
             f,
-            "TenantScan: table={}, tenant_filter=tenant_id = {} ({pushed}), filters=[{}]",
+            "TenantScan: table={}, tenant_filter=tenant_id = {} ({pushed}){}, filters=[{}]",
             scan.table,
-            scan.tenant,
+            scan.gate.tenant,
+            scan.gate.shown(),
             scan.shown.join(", ")
         )
     }
@@ -153,7 +273,7 @@ impl ExecutionPlan for TenantExec {
         let rows = inner.map(move |batch| {
             let batch = batch.map_err(|error| hide(&scan.table, &error))?;
             let _timer = metrics.elapsed_compute().timer();
-            Ok(scan.own_rows(&batch)?.record_output(&metrics))
+            Ok(scan.gate.pass(&batch)?.record_output(&metrics))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }

@@ -1,67 +1,101 @@
-//! The wrapper around every table of a session: only the caller's rows come out of it.
+//! The wrapper around every table of a session: only rows and fields the caller may see come out of it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::{
-    arrow::datatypes::{DataType, SchemaRef},
+    arrow::datatypes::{Schema, SchemaRef},
     catalog::{Session, TableProvider},
-    common::{Result, ScalarValue, plan_err},
+    common::{DataFusionError, Result, ScalarValue, plan_err},
     logical_expr::{Expr, TableProviderFilterPushDown, TableType, col},
     physical_plan::ExecutionPlan,
 };
 
 use super::{
     leak_proof::is_leak_proof,
-    tenant_exec::{TenantExec, TenantScan},
+    mask::is_text,
+    sight::Sight,
+    tenant_exec::{RowGate, TenantExec, TenantScan},
+    visible::Visible,
+    whose::Whose,
 };
 
 /// Column every tenant's row carries.
-const TENANT_ID: &str = "tenant_id";
+pub(super) const TENANT_ID: &str = "tenant_id";
 
-/// A table of which one tenant's rows are visible, and nothing else: no statistics, no file names, no definition, no
-/// error text of the inside.
+/// A table of which the rows one caller may see are visible, and nothing else: no statistics, no file names, no
+/// definition, no error text of the inside.
 ///
 /// The tenant filter is handed to the inner table where that takes filters, and is applied again to what comes out, so
-/// the wall does not depend on the inner table keeping its word. Filters of the query reach the inner table only when
-/// evaluating them on a foreign row cannot fail; all others are evaluated above the wall.
+/// the wall does not depend on the inner table keeping its word. Then the row rule drops what the caller may not see and
+/// masks what it may not read. Filters of the query reach the inner table only when evaluating them on a hidden row
+/// cannot fail and no column of theirs is masked; all others are evaluated above the wall.
 #[derive(Debug)]
-pub struct TenantTable {
+pub(crate) struct TenantTable {
     name: String,
-    tenant_id: Arc<str>,
+    sight: Arc<Sight>,
     inner: Arc<dyn TableProvider>,
     tenant_column: usize,
+    /// How rows tell whose they are; absent when the inner table has applied the row rule already.
+    whose: Option<Whose>,
 }
 
 impl TenantTable {
-    /// Wraps a table.
+    /// Wraps a table of which nothing is known.
     ///
     /// # Errors
     /// When it has no text column `tenant_id`: then nothing could be filtered.
-    pub fn try_new(name: &str, tenant_id: Arc<str>, inner: Arc<dyn TableProvider>) -> Result<Self> {
+    pub(crate) fn try_new(name: &str, sight: Arc<Sight>, inner: Arc<dyn TableProvider>) -> Result<Self> {
+        let whose = Whose::of(&inner.schema());
+        Self::with(name, sight, inner, Some(whose))
+    }
+
+    /// Wraps a table whose rows come from a service that has applied the row rule: its rows need not say whose they
+    /// are. Tenant and masks are applied all the same.
+    ///
+    /// # Errors
+    /// As [`Self::try_new`].
+    pub(crate) fn of_seen(name: &str, sight: Arc<Sight>, inner: Arc<dyn TableProvider>) -> Result<Self> {
+        Self::with(name, sight, inner, None)
+    }
+
+    fn with(
+        name: &str,
+        sight: Arc<Sight>,
+        inner: Arc<dyn TableProvider>,
+        whose: Option<Whose>,
+    ) -> Result<Self> {
         let schema = inner.schema();
-        let column = schema.column_with_name(TENANT_ID);
-        match column {
-            Some((tenant_column, field))
-                if matches!(
-                    field.data_type(),
-                    DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-                ) =>
-            {
-                Ok(Self {
-                    name: name.to_owned(),
-                    tenant_id,
-                    inner,
-                    tenant_column,
-                })
-            }
+        match schema.column_with_name(TENANT_ID) {
+            Some((tenant_column, field)) if is_text(field.data_type()) => Ok(Self {
+                name: name.to_owned(),
+                sight,
+                inner,
+                tenant_column,
+                whose,
+            }),
             _ => plan_err!("table '{name}' has no text column 'tenant_id', so it cannot be shown"),
         }
     }
 
     fn tenant_scalar(&self) -> Result<ScalarValue> {
         let kind = self.inner.schema().field(self.tenant_column).data_type().clone();
-        ScalarValue::from(&*self.tenant_id).cast_to(&kind)
+        ScalarValue::from(&**self.sight.tenant_id()).cast_to(&kind)
+    }
+
+    /// Whether a filter of the query may be evaluated below the wall.
+    fn may_pass(&self, filter: &Expr) -> bool {
+        let schema = self.inner.schema();
+        let masked = |name: &str| {
+            let field = schema.field_with_name(name);
+            field.map_or(true, |field| self.sight.masks.touches(field))
+        };
+        is_leak_proof(filter)
+            && (!self.sight.masks.any()
+                || !filter
+                    .column_refs()
+                    .into_iter()
+                    .any(|column| masked(&column.name)))
     }
 
     fn inner_takes(&self, filter: &Expr) -> Result<bool> {
@@ -85,7 +119,7 @@ impl TableProvider for TenantTable {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         let verdict = |filter: &&Expr| {
-            Ok(if is_leak_proof(filter) && self.inner_takes(filter)? {
+            Ok(if self.may_pass(filter) && self.inner_takes(filter)? {
                 // Never exact: the query's own filter runs again above the wall.
                 TableProviderFilterPushDown::Inexact
             } else {
@@ -100,23 +134,26 @@ impl TableProvider for TenantTable {
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        // Rows of others may stand before the caller's: the limit is applied above.
+        // Hidden rows may stand before the caller's: the limit is applied above.
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let hidden = |error: &DataFusionError| super::tenant_exec::hide(&self.name, error);
+        let visible = self.sight.visible().await;
+        let visible = visible.map_err(|failure| hidden(&DataFusionError::External(Box::new(failure))))?;
         let tenant = self.tenant_scalar()?;
         let own = col(TENANT_ID).eq(Expr::Literal(tenant.clone(), None));
-        let mut pushed: Vec<Expr> = filters.iter().filter(|f| is_leak_proof(f)).cloned().collect();
+        let mut pushed: Vec<Expr> = filters.iter().filter(|f| self.may_pass(f)).cloned().collect();
         let shown = pushed.iter().map(ToString::to_string).collect();
         let tenant_pushed = self.inner_takes(&own)?;
         if tenant_pushed {
             pushed.push(own);
         }
-        let (inner_projection, tenant_at, output) = self.columns(projection);
+        let (inner_projection, gate) = self.gate(projection, tenant, visible);
         let inner = self
             .inner
             .scan(state, inner_projection.as_ref(), &pushed, None)
             .await
-            .map_err(|error| super::tenant_exec::hide(&self.name, &error))?;
+            .map_err(|error| hidden(&error))?;
         let target = state.config_options().execution.target_partitions;
         let inner = match inner.repartitioned(target, state.config_options())? {
             Some(spread) => spread,
@@ -124,9 +161,7 @@ impl TableProvider for TenantTable {
         };
         let scan = TenantScan {
             table: self.name.clone(),
-            tenant,
-            tenant_at,
-            output,
+            gate,
             tenant_pushed,
             shown,
         };
@@ -135,17 +170,46 @@ impl TableProvider for TenantTable {
 }
 
 impl TenantTable {
-    /// What to read from the inner table, where the tenant stands in it, and which of its columns go out.
-    fn columns(&self, projection: Option<&Vec<usize>>) -> (Option<Vec<usize>>, usize, Option<Vec<usize>>) {
+    /// What to read from the inner table, and the gate its rows pass.
+    fn gate(
+        &self,
+        projection: Option<&Vec<usize>>,
+        tenant: ScalarValue,
+        visible: Option<Arc<Visible>>,
+    ) -> (Option<Vec<usize>>, RowGate) {
+        let schema = self.inner.schema();
+        let whose = self.whose.as_ref().filter(|_| visible.is_some());
+        let named = RowGate::naming_column(&schema);
         let Some(wanted) = projection else {
-            return (None, self.tenant_column, None);
+            let gate = RowGate::new(&schema, &self.sight, tenant, self.tenant_column, named);
+            return (None, gate.limited(whose.cloned().zip(visible)));
         };
-        if let Some(at) = wanted.iter().position(|column| *column == self.tenant_column) {
-            return (Some(wanted.clone()), at, None);
-        }
         let mut read = wanted.clone();
-        read.push(self.tenant_column);
-        (Some(read), wanted.len(), Some((0..wanted.len()).collect()))
+        let needed = std::iter::once(self.tenant_column)
+            .chain(whose.map(Whose::columns).unwrap_or_default())
+            .chain(named.filter(|_| self.sight.masks.any()));
+        for column in needed {
+            if !read.contains(&column) {
+                read.push(column);
+            }
+        }
+        let place = |column: usize| read.iter().position(|at| *at == column).unwrap_or(usize::MAX);
+        let fields: Vec<_> = read
+            .iter()
+            .map(|column| Arc::clone(&schema.fields()[*column]))
+            .collect();
+        let gate = RowGate::new(
+            &Schema::new(fields),
+            &self.sight,
+            tenant,
+            place(self.tenant_column),
+            named.map(place).filter(|at| *at != usize::MAX),
+        );
+        let mut gate = gate.limited(whose.map(|whose| whose.moved(place)).zip(visible));
+        if read.len() > wanted.len() {
+            gate.cut_to(wanted.len());
+        }
+        (Some(read), gate)
     }
 }
 

@@ -10,11 +10,14 @@ use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, path::Path};
 use parking_lot::{Mutex, RwLock};
 use rand::{RngCore, TryRngCore as _, rngs::OsRng};
-use revgauge_contract::{Classified, Clock, ErrorKind, Timestamp, access::Role};
+use revgauge_contract::{
+    Classified, Clock, ErrorKind, Timestamp,
+    access::{Caller, Rights, Role},
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::key_store::check_tenant;
+use super::key_store::{AccessError, check_rights, check_tenant};
 
 /// Version of the stored form.
 const FORMAT: u32 = 1;
@@ -53,8 +56,10 @@ impl Default for UserSettings {
 pub enum UserRole {
     /// Everything of the tenant, keys and users included.
     Admin,
-    /// Reads everything of the tenant, answers suggestions.
+    /// Reads the records of its people, answers suggestions.
     Manager,
+    /// Reads its own records, answers suggestions.
+    Rep,
     /// Reads everything of the tenant, answers suggestions.
     Revops,
 }
@@ -65,18 +70,16 @@ impl UserRole {
     pub const fn door_role(self) -> Role {
         match self {
             Self::Admin => Role::Admin,
-            Self::Manager | Self::Revops => Role::Revops,
+            Self::Manager => Role::Manager,
+            Self::Rep => Role::Rep,
+            Self::Revops => Role::Revops,
         }
     }
 
     /// As written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Manager => "manager",
-            Self::Revops => "revops",
-        }
+        self.door_role().as_str()
     }
 }
 
@@ -89,11 +92,27 @@ pub struct UserInfo {
     pub tenant_id: String,
     /// What it may do.
     pub role: UserRole,
+    /// Whom it stands for and what it was narrowed to.
+    #[serde(default)]
+    pub rights: Rights,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was ended, if it was.
     #[serde(default)]
     pub ended_at: Option<Timestamp>,
+}
+
+impl UserInfo {
+    /// The user as the doors know it.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller::new(
+            &self.tenant_id,
+            &format!("user:{}", self.login),
+            self.role.door_role(),
+        )
+        .with_rights(self.rights.clone())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +138,9 @@ pub enum UserError {
     /// The login cannot be used.
     #[error("cannot make a user '{0}': use 1 to 96 of letters, digits and '.', '-', '_', '+', '@'")]
     BadLogin(String),
+    /// The rights give nothing or contradict the role.
+    #[error(transparent)]
+    BadRights(AccessError),
     /// The password is too short or too long.
     #[error("cannot take this password: use {0} to 256 characters")]
     BadPassword(usize),
@@ -158,7 +180,11 @@ pub enum UserError {
 impl Classified for UserError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadTenant(_) | Self::BadLogin(_) | Self::BadPassword(_) | Self::Taken(_) => ErrorKind::User,
+            Self::BadTenant(_)
+            | Self::BadLogin(_)
+            | Self::BadPassword(_)
+            | Self::BadRights(_)
+            | Self::Taken(_) => ErrorKind::User,
             Self::NoSuchUser(_) => ErrorKind::NotFound,
             Self::TooMany(_) | Self::Contended => ErrorKind::Limit,
             Self::Store { .. } => ErrorKind::External,
@@ -224,6 +250,23 @@ impl UserStore {
         login: &str,
         password: &str,
     ) -> Result<UserInfo, UserError> {
+        self.create_with(tenant_id, role, Rights::default(), login, password)
+            .await
+    }
+
+    /// [`Self::create`] for a user that stands for a CRM user, a team or a territory.
+    ///
+    /// # Errors
+    /// As [`Self::create`], and for rights that give nothing.
+    pub async fn create_with(
+        &self,
+        tenant_id: &str,
+        role: UserRole,
+        rights: Rights,
+        login: &str,
+        password: &str,
+    ) -> Result<UserInfo, UserError> {
+        check_rights(role.door_role(), &rights).map_err(UserError::BadRights)?;
         let login = login_of(login);
         if !check_tenant(tenant_id) {
             return Err(UserError::BadTenant(tenant_id.chars().take(96).collect()));
@@ -239,6 +282,7 @@ impl UserStore {
             login: login.clone(),
             tenant_id: tenant_id.to_owned(),
             role,
+            rights,
             created_at: self.clock.now(),
             ended_at: None,
         };
@@ -501,12 +545,12 @@ mod tests {
             .await
             .expect("opens");
         let made = elsewhere
-            .create("acme", UserRole::Manager, "Mo@Acme.io ", "correct horse")
+            .create("acme", UserRole::Revops, "Mo@Acme.io ", "correct horse")
             .await
             .expect("made");
         assert_eq!(made.login, "mo@acme.io");
         let found = here.check("mo@acme.io", "correct horse").await.expect("checked");
-        assert_eq!(found.map(|user| user.role), Some(UserRole::Manager));
+        assert_eq!(found.map(|user| user.role), Some(UserRole::Revops));
         for (login, password) in [
             ("mo@acme.io", "wrong horse"),
             ("no@acme.io", "correct horse"),

@@ -90,7 +90,7 @@ impl Connection {
         let addition = Arc::clone(&login.catalog) as Arc<dyn Addition>;
         let opening = open_statement(
             &self.api,
-            &login.caller.tenant_id,
+            &login.caller,
             statement,
             params,
             self.timeout_ms(),
@@ -108,7 +108,7 @@ impl Connection {
     ) -> PgWireResult<datafusion::logical_expr::LogicalPlan> {
         let login = self.login()?;
         let addition = Arc::clone(&login.catalog) as Arc<dyn Addition>;
-        let planning = describe_statement(&self.api, &login.caller.tenant_id, statement, addition);
+        let planning = describe_statement(&self.api, &login.caller, statement, addition);
         self.unless_cancelled(Box::pin(planning))
             .await?
             .map_err(sqlstate::of_sql)

@@ -22,7 +22,7 @@ pub(super) async fn alerts(
     let kind = arguments.entity_kind()?;
     let severity = arguments.one_of("severity", &["high", "medium", "low"])?;
     let rule = arguments.text("rule");
-    let (scores, tenant_id) = (Arc::clone(&api.scores), Arc::clone(&caller.tenant_id));
+    let (scores, tenant_id) = (api.scores(&caller), Arc::clone(&caller.tenant_id));
     let mut found = api
         .aside(async move { scores.alerts(&tenant_id, moment.at, moment.knowledge).await })
         .await?;

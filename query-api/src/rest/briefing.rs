@@ -93,7 +93,7 @@ pub(super) async fn briefing(
     let format = arguments
         .one_of("format", &["json", "markdown", "html"])?
         .unwrap_or_else(|| wanted(&headers));
-    let (scores, tenant_id) = (Arc::clone(&api.scores), Arc::clone(&caller.tenant_id));
+    let (scores, tenant_id) = (api.scores(&caller), Arc::clone(&caller.tenant_id));
     let owner = arguments.text("owner_id").map(str::to_owned);
     let mut found = api
         .aside(async move {

@@ -63,8 +63,8 @@ async fn the_deal(asked: &Asked, moment: Moment) -> Result<(String, Value), Prob
         Err(problem) => return Err(problem),
     };
     let ids = [id.clone()];
-    let scores = &asked.api.scores;
-    let found = scores
+    let found = asked
+        .service()
         .objects(
             &asked.caller.tenant_id,
             EntityKind::Deal,
@@ -108,7 +108,7 @@ fn parts_of(deal: &Value) -> BTreeMap<String, Part> {
 }
 
 async fn stakeholder(asked: &Asked, moment: Moment, contact: &str, part: &Part) -> Result<Value, Failure> {
-    let scores = &asked.api.scores;
+    let scores = asked.service();
     let tenant_id = &asked.caller.tenant_id;
     let kind = EntityKind::Contact;
     let found = match scores

@@ -1,7 +1,7 @@
 //! The list of doors.
 
 use axum::http::Method;
-use revgauge_contract::access::Role;
+use revgauge_contract::access::{Role, Scope};
 
 /// Who may open a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(super) enum Access {
     Any,
     /// People and reports: every role but `service`.
     Readers,
+    /// What is about the tenant as a whole: revops and administrators.
+    Analysts,
     /// Administrators.
     Admin,
 }
@@ -20,7 +22,8 @@ impl Access {
     pub(super) const fn allows(self, role: Role) -> bool {
         match self {
             Self::Open | Self::Any => true,
-            Self::Readers => matches!(role, Role::Admin | Role::Revops),
+            Self::Readers => role.is_person(),
+            Self::Analysts => matches!(role, Role::Admin | Role::Revops),
             Self::Admin => matches!(role, Role::Admin),
         }
     }
@@ -29,7 +32,8 @@ impl Access {
         match self {
             Self::Open => "no key",
             Self::Any => "any key",
-            Self::Readers => "a key of role revops or admin",
+            Self::Readers => "a key of a person: role rep, manager, revops or admin",
+            Self::Analysts => "a key of role revops or admin",
             Self::Admin => "a key of role admin",
         }
     }
@@ -56,6 +60,19 @@ pub(super) struct Door {
     pub(super) takes: Option<&'static str>,
     /// Content type and schema name of the answer.
     pub(super) gives: (&'static str, &'static str),
+}
+
+impl Door {
+    /// The scope a key needs here; none where there is nothing of the tenant to see.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        match (self.access, self.path) {
+            (Access::Open, _) | (_, "/metrics" | "/v1/openapi.json") => None,
+            (Access::Admin, _) => Some(Scope::Admin),
+            (_, "/v1/sql") => Some(Scope::Sql),
+            (_, path) if path.starts_with("/v1/score-feed") => Some(Scope::Feed),
+            _ => Some(Scope::Read),
+        }
+    }
 }
 
 const fn parameter(name: &'static str, form: &'static str, description: &'static str) -> Parameter {
@@ -359,21 +376,21 @@ const OTHERS: &[Door] = &[
     ),
     get(
         "/v1/data-health",
-        Access::Readers,
+        Access::Analysts,
         "How far each reader of the log has come, and how far its sources",
         &[],
         "DataHealth",
     ),
     get(
         "/v1/pipelines",
-        Access::Readers,
+        Access::Analysts,
         "Pipelines with their SQL and state",
         &[],
         "Pipelines",
     ),
     get(
         "/v1/pipelines/{name}",
-        Access::Readers,
+        Access::Analysts,
         "One pipeline: SQL, plan, columns, state",
         &[],
         "OnePipeline",
@@ -390,7 +407,7 @@ const OTHERS: &[Door] = &[
     },
     get(
         "/v1/dead-letters",
-        Access::Readers,
+        Access::Analysts,
         "Refused events, newest first",
         &[LIMIT],
         "DeadLetters",

@@ -20,7 +20,7 @@ pub(super) async fn duplicates(
     let limit = arguments.limit(&api.settings.http)?;
     let moment = arguments.moment(api.clock.now())?;
     let shared = arguments.one_of("shared", &["domain", "name"])?;
-    let (scores, tenant_id) = (Arc::clone(&api.scores), Arc::clone(&caller.tenant_id));
+    let (scores, tenant_id) = (api.scores(&caller), Arc::clone(&caller.tenant_id));
     let mut found = api
         .aside(async move { scores.duplicates(&tenant_id, moment.knowledge).await })
         .await?;

@@ -10,7 +10,7 @@ use datafusion::{
 use revgauge_contract::{
     Timestamp,
     access::Caller,
-    score::{EntityKind, EntityScores},
+    score::{EntityKind, EntityScores, ScoreService},
     statistics::Knowledge,
 };
 use serde_json::Value;
@@ -44,15 +44,17 @@ impl Asked {
         }
     }
 
+    /// Scores and objects as the caller sees them.
+    pub(super) fn service(&self) -> Arc<dyn ScoreService> {
+        self.api.scores(&self.caller)
+    }
+
     pub(super) async fn entity_scores(&self, moment: Moment) -> Result<EntityScores, Problem> {
-        let scores = self.api.scores.scores(
-            &self.caller.tenant_id,
-            self.kind,
-            &self.id,
-            moment.at,
-            moment.knowledge,
-        );
-        Ok(scores.await?)
+        let service = self.service();
+        let (tenant_id, knowledge) = (&self.caller.tenant_id, moment.knowledge);
+        Ok(service
+            .scores(tenant_id, self.kind, &self.id, moment.at, knowledge)
+            .await?)
     }
 
     async fn rows(
@@ -64,7 +66,7 @@ impl Asked {
     ) -> Result<(Vec<Value>, Freshness, bool), Problem> {
         table_rows(
             &self.api,
-            &self.caller.tenant_id,
+            &self.caller,
             Source::Table(table),
             filter,
             order,
@@ -74,11 +76,10 @@ impl Asked {
     }
 
     async fn keys(&self) -> Result<Vec<String>, Problem> {
-        let keys = self
-            .api
-            .scores
-            .keys(&self.caller.tenant_id, self.kind, &self.id, Knowledge::Now);
-        let mut keys = keys.await?;
+        let service = self.service();
+        let mut keys = service
+            .keys(&self.caller.tenant_id, self.kind, &self.id, Knowledge::Now)
+            .await?;
         if !keys.contains(&self.id) {
             keys.push(self.id.clone());
         }
@@ -97,8 +98,7 @@ pub(super) async fn object(asked: Asked) -> Result<Response, Problem> {
     };
     let ids = [id.clone()];
     let objects = asked
-        .api
-        .scores
+        .service()
         .objects(&asked.caller.tenant_id, asked.kind, Some(&ids), moment.knowledge)
         .await?;
     let object = objects.into_iter().next().unwrap_or(Value::Null);
@@ -134,8 +134,7 @@ pub(super) async fn scores(asked: Asked) -> Result<Response, Problem> {
 pub(super) async fn explain(asked: Asked) -> Result<Response, Problem> {
     let moment = asked.moment()?;
     let found = asked
-        .api
-        .scores
+        .service()
         .explain(
             &asked.caller.tenant_id,
             asked.kind,
@@ -168,8 +167,7 @@ pub(super) async fn changes(asked: Asked) -> Result<Response, Problem> {
         return Err(Problem::bad("as_of_ahead", format!("to {to} is still to come")));
     }
     let changes = asked
-        .api
-        .scores
+        .service()
         .explain_change(&asked.caller.tenant_id, asked.kind, &asked.id, from, to)
         .await?;
     let members = [

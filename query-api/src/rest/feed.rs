@@ -86,9 +86,15 @@ pub(super) async fn long_poll(
         ));
     }
     let deadline = Instant::now() + Duration::from_secs(wait);
-    let page = next_page(api.feed.as_ref(), &caller.tenant_id, after, limit, deadline)
-        .await
-        .map_err(gone)?;
+    let page = next_page(
+        api.feed(&caller).as_ref(),
+        &caller.tenant_id,
+        after,
+        limit,
+        deadline,
+    )
+    .await
+    .map_err(gone)?;
     let mut body = String::new();
     for (cursor, change) in own(&page, &caller) {
         body.push_str(&line(*cursor, change)?);
@@ -162,7 +168,10 @@ pub(super) async fn stream(
         .streams
         .take(&caller.key_id, api.settings.feed.streams_per_key)?;
     // A cursor that is too old is an ordinary answer, before the stream begins.
-    api.feed.read(&caller.tenant_id, after, 1).await.map_err(gone)?;
+    api.feed(&caller)
+        .read(&caller.tenant_id, after, 1)
+        .await
+        .map_err(gone)?;
     let freshness = api.freshness(&caller.tenant_id);
     let keep_alive = Duration::from_secs(api.settings.feed.keep_alive_seconds.max(1));
     let events = events(api, caller, after, place);
@@ -216,7 +225,14 @@ impl Reading {
         let far = Instant::now() + Duration::from_secs(3_600);
         let page_len = self.api.settings.feed.page.max(1);
         let tenant_id = Arc::clone(&self.caller.tenant_id);
-        let page = next_page(self.api.feed.as_ref(), &tenant_id, self.after, page_len, far).await?;
+        let page = next_page(
+            self.api.feed(&self.caller).as_ref(),
+            &tenant_id,
+            self.after,
+            page_len,
+            far,
+        )
+        .await?;
         for (cursor, change) in own(&page, &self.caller) {
             let event = Event::default().id(cursor.to_string()).event("score_change");
             self.ready.push_back(event.data(line(*cursor, change)?));

@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use governor::clock::{Clock as _, DefaultClock};
 use revgauge_contract::{access::Caller, invariant::Invariant};
 
 use super::{
@@ -117,9 +116,9 @@ fn is_open(api: &Api, door: &Door) -> bool {
 
 fn admit(api: &Api, door: Option<&Door>, caller: Option<&Caller>, uri: &Uri) -> Result<Arguments, Problem> {
     if let Some(caller) = caller
-        && let Err(wait) = api.rates.check_key(&caller.key_id)
+        && let Err(wait) = api.rates.check(caller)
     {
-        let seconds = wait.wait_time_from(DefaultClock::default().now()).as_secs() + 1;
+        let seconds = wait.as_secs() + 1;
         return Err(Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limited",
@@ -138,6 +137,20 @@ fn admit(api: &Api, door: Option<&Door>, caller: Option<&Caller>, uri: &Uri) -> 
             "forbidden",
             format!("{} {} needs {}", door.method, door.path, door.access.wording()),
         ));
+    }
+    if let Some(caller) = caller
+        && let Some(scope) = door.scope()
+        && !caller.has_scope(scope)
+    {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "out_of_scope",
+            format!(
+                "{} {} is not among the scopes of this key",
+                door.method, door.path
+            ),
+        )
+        .hint("ask an administrator for a key with the scope that this needs"));
     }
     Arguments::read(door, uri)
 }

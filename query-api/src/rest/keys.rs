@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use revgauge_contract::{
-    access::{Caller, Role},
+    access::{Caller, Rights, Role},
     time::{DAY_US, SECOND_US},
 };
 use serde::Deserialize;
@@ -27,6 +27,8 @@ struct KeyRequest {
     role: Role,
     name: String,
     expires_in_days: Option<u32>,
+    #[serde(default)]
+    rights: Rights,
 }
 
 /// `GET /v1/keys`
@@ -57,7 +59,13 @@ pub(super) async fn create(
     }
     let key = api
         .keys
-        .create(&caller.tenant_id, wanted.role, &wanted.name, expires_in_us)
+        .create_with(
+            &caller.tenant_id,
+            wanted.role,
+            wanted.rights,
+            &wanted.name,
+            expires_in_us,
+        )
         .await?;
     created(&api, &caller, &key)
 }

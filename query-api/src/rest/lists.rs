@@ -5,7 +5,12 @@ use std::{collections::HashSet, sync::Arc};
 use axum::{Extension, extract::State, response::Response};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use datafusion::logical_expr::{col, lit};
-use revgauge_contract::{access::Caller, error::Failure, score::EntityKind, statistics::Knowledge};
+use revgauge_contract::{
+    access::Caller,
+    error::Failure,
+    score::{EntityKind, ScoreService},
+    statistics::Knowledge,
+};
 use serde_json::Value;
 
 use super::{
@@ -80,16 +85,13 @@ pub(super) async fn objects(
         as_of: moment.at,
         ..api.freshness(&caller.tenant_id)
     };
-    let (inner, tenant_id) = (Arc::clone(&api), Arc::clone(&caller.tenant_id));
+    let (scores, tenant_id) = (api.scores(&caller), Arc::clone(&caller.tenant_id));
     let found = api.aside(async move {
         let in_tier = match tier {
-            Some(tier) => Some(ids_in_tier(&inner, &tenant_id, kind, &tier, moment).await?),
+            Some(tier) => Some(ids_in_tier(scores.as_ref(), &tenant_id, kind, &tier, moment).await?),
             None => None,
         };
-        let all = inner
-            .scores
-            .objects(&tenant_id, kind, None, moment.knowledge)
-            .await?;
+        let all = scores.objects(&tenant_id, kind, None, moment.knowledge).await?;
         let mut kept: Vec<(String, Value)> = all
             .into_iter()
             .filter_map(|object| Some((text_of(&object, id_names(kind))?, object)))
@@ -125,16 +127,13 @@ fn read_cursor(cursor: &str) -> Result<String, Problem> {
 }
 
 async fn ids_in_tier(
-    api: &Api,
+    scores: &dyn ScoreService,
     tenant_id: &str,
     kind: EntityKind,
     tier: &str,
     moment: Moment,
 ) -> Result<HashSet<String>, Failure> {
-    let batches = api
-        .scores
-        .table(tenant_id, kind, moment.at, moment.knowledge)
-        .await?;
+    let batches = scores.table(tenant_id, kind, moment.at, moment.knowledge).await?;
     let mut ids = HashSet::new();
     for batch in &batches {
         let text = |name| revgauge_contract::schema::text_column(batch, name);
@@ -180,8 +179,7 @@ pub(super) async fn queue(
         col("value").sort(ascending, false),
         col("entity_id").sort(true, false),
     ];
-    let (mut items, freshness, more) =
-        table_rows(&api, &caller.tenant_id, source, filter, order, limit).await?;
+    let (mut items, freshness, more) = table_rows(&api, &caller, source, filter, order, limit).await?;
     unfold(&mut items, &["contributions", "facts"]);
     strip(&mut items);
     let freshness = match moment.knowledge {

@@ -17,7 +17,7 @@ use super::{
     arguments::Arguments,
     records::{answer, value},
 };
-use crate::{api::Api, problem::Problem};
+use crate::{access::HIDDEN, api::Api, problem::Problem};
 
 /// Whether the process can answer rightly.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -188,6 +188,12 @@ pub(super) async fn dead_letters(
     let mut letters = api.status.dead_letters(&caller.tenant_id, limit).await?;
     letters.retain(|letter| letter.tenant_id == *caller.tenant_id);
     letters.truncate(limit);
+    if api.sight(&caller).masks.any() {
+        // A refused body is not read as anything, so nothing in it can be masked alone.
+        letters
+            .iter_mut()
+            .for_each(|letter| HIDDEN.clone_into(&mut letter.body));
+    }
     let mut letters = value(letters)?;
     if let Value::Array(letters) = &mut letters {
         super::records::strip(letters);

@@ -14,7 +14,7 @@ use datafusion::{
     logical_expr::{Expr, SortExpr},
     prelude::DataFrame,
 };
-use revgauge_contract::{ErrorKind, Timestamp};
+use revgauge_contract::{ErrorKind, Timestamp, access::Caller};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -54,13 +54,13 @@ pub(super) enum Source {
 /// Rows of a source as JSON objects, filtered, ordered and cut; with them the freshness and whether there are more.
 pub(super) async fn table_rows(
     api: &Arc<Api>,
-    tenant_id: &str,
+    caller: &Caller,
     source: Source,
     filter: Expr,
     order: Vec<SortExpr>,
     limit: usize,
 ) -> Result<(Vec<Value>, Freshness, bool), Problem> {
-    let query = open_frame(api, tenant_id, limit, move |context| {
+    let query = open_frame(api, caller, limit, move |context| {
         Box::pin(async move {
             let rows = match source {
                 Source::Table(name) => context.table(name).await?,

@@ -62,7 +62,7 @@ pub(super) async fn one(
         limit_rows: Some(arguments.limit(&api.settings.http)?),
         ..SqlRequest::default()
     };
-    let rows = run_sql(&api, &caller.tenant_id, request).await?;
+    let rows = run_sql(&api, &caller, request).await?;
     let mut found = objects(&rows.batches)?;
     for row in &mut found {
         in_order(row, report.columns.iter().map(|column| column.name.as_str()));
@@ -97,7 +97,7 @@ pub(super) async fn waterfall(
     let question = question_of(&arguments, now)?;
     let bucket = arguments.text("bucket").map(str::to_owned);
     let (service, tenant_id, asked) = (
-        Arc::clone(&api.report_service),
+        api.report_service(&api.sight(&caller)),
         Arc::clone(&caller.tenant_id),
         question.clone(),
     );

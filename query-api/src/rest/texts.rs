@@ -109,7 +109,7 @@ async fn asked(
     let moment = arguments.moment(api.clock.now())?;
     let severity = arguments.one_of("severity", &["high", "medium", "low"])?;
     let user = arguments.text("user_id");
-    let (scores, tenant_id) = (Arc::clone(&api.scores), Arc::clone(&caller.tenant_id));
+    let (scores, tenant_id) = (api.scores(caller), Arc::clone(&caller.tenant_id));
     let mut found = api
         .aside(async move { scores.text_signals(&tenant_id, moment.at, moment.knowledge).await })
         .await?;

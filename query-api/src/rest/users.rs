@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, State, rejection::BytesRejection},
     response::Response,
 };
-use revgauge_contract::access::Caller;
+use revgauge_contract::access::{Caller, Rights};
 use serde::Deserialize;
 
 use super::{
@@ -23,6 +23,8 @@ struct UserRequest {
     login: String,
     password: String,
     role: UserRole,
+    #[serde(default)]
+    rights: Rights,
 }
 
 /// `GET /v1/users`
@@ -43,7 +45,13 @@ pub(super) async fn create(
     let wanted: UserRequest = json_body(body)?;
     let users = &api.users;
     let user = users
-        .create(&caller.tenant_id, wanted.role, &wanted.login, &wanted.password)
+        .create_with(
+            &caller.tenant_id,
+            wanted.role,
+            wanted.rights,
+            &wanted.login,
+            &wanted.password,
+        )
         .await?;
     Ok(answer(
         &api.freshness(&caller.tenant_id),

@@ -23,13 +23,13 @@ use super::{
     object_table::{Column, DEALS, HEALTH, ObjectTable, text_of},
     score_table::ScoreTable,
 };
-use crate::access::TenantTable;
+use crate::access::{Sight, TenantTable};
 
 /// What the functions know of their session.
 #[derive(Clone)]
 pub(super) struct AsOf {
     pub(super) scores: Arc<dyn ScoreService>,
-    pub(super) tenant_id: Arc<str>,
+    pub(super) sight: Arc<Sight>,
     pub(super) now: Timestamp,
 }
 
@@ -54,11 +54,16 @@ impl TableFunctionImpl for ScoresAsOf {
         let at = the_instant("scores_as_of", args.exprs(), self.0.now)?;
         let table = ScoreTable {
             scores: Arc::clone(&self.0.scores),
-            tenant_id: Arc::clone(&self.0.tenant_id),
+            tenant_id: Arc::clone(self.0.sight.tenant_id()),
             at,
             knowledge: Knowledge::At(at),
         };
-        walled("scores_as_of", &self.0.tenant_id, Arc::new(table))
+        let sight = Arc::clone(&self.0.sight);
+        Ok(Arc::new(TenantTable::try_new(
+            "scores_as_of",
+            sight,
+            Arc::new(table),
+        )?))
     }
 }
 
@@ -68,14 +73,19 @@ impl TableFunctionImpl for PipelineAsOf {
         let source = self.0.clone();
         let table = ObjectTable {
             name: "pipeline_as_of",
-            tenant_id: Arc::clone(&self.0.tenant_id),
+            tenant_id: Arc::clone(self.0.sight.tenant_id()),
             columns: pipeline_columns(),
             fetch: Arc::new(move || {
                 let source = source.clone();
                 Box::pin(async move { deals_at(&source, at).await })
             }),
         };
-        walled("pipeline_as_of", &self.0.tenant_id, Arc::new(table))
+        let sight = Arc::clone(&self.0.sight);
+        Ok(Arc::new(TenantTable::try_new(
+            "pipeline_as_of",
+            sight,
+            Arc::new(table),
+        )?))
     }
 }
 
@@ -84,27 +94,24 @@ pub(super) fn pipeline_columns() -> Arc<[Column]> {
     DEALS.iter().chain(HEALTH).copied().collect()
 }
 
+/// A function's table whose rows come from a service that has applied the row rule.
 pub(super) fn walled(
     name: &str,
-    tenant_id: &Arc<str>,
+    sight: &Arc<Sight>,
     table: Arc<dyn TableProvider>,
 ) -> Result<Arc<dyn TableProvider>> {
-    Ok(Arc::new(TenantTable::try_new(
-        name,
-        Arc::clone(tenant_id),
-        table,
-    )?))
+    Ok(Arc::new(TenantTable::of_seen(name, Arc::clone(sight), table)?))
 }
 
 async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
     let knowledge = Knowledge::At(at);
     let deals = source
         .scores
-        .objects(&source.tenant_id, EntityKind::Deal, None, knowledge)
+        .objects(source.sight.tenant_id(), EntityKind::Deal, None, knowledge)
         .await?;
     let scores = source
         .scores
-        .table(&source.tenant_id, EntityKind::Deal, at, knowledge)
+        .table(source.sight.tenant_id(), EntityKind::Deal, at, knowledge)
         .await?;
     let mut health: HashMap<String, (Option<f64>, Option<String>)> = HashMap::new();
     for batch in &scores {

@@ -75,14 +75,14 @@ impl TableFunctionImpl for ScoreChangeFunction {
         let (source, id) = (self.0.clone(), id.to_owned());
         let table = ObjectTable {
             name: "score_change",
-            tenant_id: Arc::clone(&self.0.tenant_id),
+            tenant_id: Arc::clone(self.0.sight.tenant_id()),
             columns: CHANGES.into(),
             fetch: Arc::new(move || {
                 let (source, id) = (source.clone(), id.clone());
                 Box::pin(async move {
                     let changes = source
                         .scores
-                        .explain_change(&source.tenant_id, kind, &id, from, to)
+                        .explain_change(source.sight.tenant_id(), kind, &id, from, to)
                         .await?;
                     Ok::<_, Failure>(
                         changes
@@ -101,7 +101,7 @@ impl TableFunctionImpl for ScoreChangeFunction {
                 })
             }),
         };
-        walled("score_change", &self.0.tenant_id, Arc::new(table))
+        walled("score_change", &self.0.sight, Arc::new(table))
     }
 }
 

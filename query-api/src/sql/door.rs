@@ -45,7 +45,7 @@ pub(crate) async fn post_sql(
         limit_rows: body.limit_rows,
         timeout_ms: body.timeout_ms,
     };
-    let answer = open_sql(&api, &caller.tenant_id, request).await?;
+    let answer = open_sql(&api, &caller, request).await?;
     respond(answer, format, api.settings.sql.hold_back_bytes).await
 }
 

@@ -22,6 +22,7 @@ use datafusion::{
 };
 use futures::{StreamExt as _, future::BoxFuture};
 use parking_lot::Mutex;
+use revgauge_contract::access::Caller;
 use serde_json::Value;
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
@@ -35,7 +36,7 @@ use super::{
     session::{self, Addition},
     stop::StopSign,
 };
-use crate::{api::Api, freshness::Freshness, settings::SqlSettings};
+use crate::{access::Sight, api::Api, freshness::Freshness, settings::SqlSettings};
 
 /// Rows handed to an encoder at once, so that encoding never holds a serving thread for long.
 const SLICE_ROWS: usize = 1_024;
@@ -127,17 +128,17 @@ impl QueryAnswer {
 /// [`SqlError`] with a code for each way a query can fail.
 pub async fn run_sql(
     api: &Arc<Api>,
-    tenant_id: &str,
+    caller: &Caller,
     request: SqlRequest,
 ) -> Result<CollectedAnswer, SqlError> {
-    open_sql(api, tenant_id, request).await?.collect().await
+    open_sql(api, caller, request).await?.collect().await
 }
 
 /// Starts a query; returns when its columns are known.
 ///
 /// # Errors
 /// As [`run_sql`], for what shows before the first row.
-pub async fn open_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> Result<QueryAnswer, SqlError> {
+pub async fn open_sql(api: &Arc<Api>, caller: &Caller, request: SqlRequest) -> Result<QueryAnswer, SqlError> {
     let settings = &api.settings.sql;
     if let Some(limit) = request.limit_rows.filter(|limit| *limit > settings.max_rows) {
         return Err(
@@ -164,7 +165,7 @@ pub async fn open_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> R
     };
     let plan: Planner =
         Box::new(move |context| Box::pin(async move { plan_sql(&context, &request.sql, params).await }));
-    start(api, tenant_id, limits, plan, None).await
+    start(api, caller, limits, plan, None).await
 }
 
 /// Starts a statement that a door has parsed itself, in a session with what the door adds.
@@ -173,7 +174,7 @@ pub async fn open_sql(api: &Arc<Api>, tenant_id: &str, request: SqlRequest) -> R
 /// As [`open_sql`].
 pub(crate) async fn open_statement(
     api: &Arc<Api>,
-    tenant_id: &str,
+    caller: &Caller,
     statement: ast::Statement,
     params: Option<ParamValues>,
     timeout_ms: u64,
@@ -195,7 +196,7 @@ pub(crate) async fn open_statement(
             })
         })
     });
-    start(api, tenant_id, limits, plan, Some(addition)).await
+    start(api, caller, limits, plan, Some(addition)).await
 }
 
 /// The plan of a statement, for its parameters and columns; nothing runs. Costs a session and the planning.
@@ -204,14 +205,14 @@ pub(crate) async fn open_statement(
 /// As [`open_sql`], for what shows before running.
 pub(crate) async fn describe_statement(
     api: &Arc<Api>,
-    tenant_id: &str,
+    caller: &Caller,
     statement: ast::Statement,
     addition: Arc<dyn Addition>,
 ) -> Result<LogicalPlan, SqlError> {
-    let (inner, tenant_id): (_, Arc<str>) = (Arc::clone(api), Arc::from(tenant_id));
+    let (inner, sight) = (Arc::clone(api), api.sight(caller));
     let timeout_ms = api.settings.sql.timeout_ms;
     let work = async move {
-        let session = session::open(&inner, &tenant_id, &StopSign::default(), Some(&*addition)).await?;
+        let session = session::open(&inner, &sight, &StopSign::default(), Some(&*addition)).await?;
         let state = session.context.state();
         plan_statement(&state, Statement::Statement(Box::new(statement))).await
     };
@@ -229,7 +230,7 @@ pub(crate) async fn describe_statement(
 /// Starts a query that a door builds itself, cut after `rows`.
 pub(crate) async fn open_frame(
     api: &Arc<Api>,
-    tenant_id: &str,
+    caller: &Caller,
     rows: usize,
     plan: impl FnOnce(SessionContext) -> BoxFuture<'static, Result<DataFrame, SqlError>> + Send + 'static,
 ) -> Result<QueryAnswer, SqlError> {
@@ -238,7 +239,7 @@ pub(crate) async fn open_frame(
         cut: true,
         timeout_ms: api.settings.sql.timeout_ms,
     };
-    start(api, tenant_id, limits, Box::new(plan), None).await
+    start(api, caller, limits, Box::new(plan), None).await
 }
 
 type Planner = Box<dyn FnOnce(SessionContext) -> BoxFuture<'static, Result<DataFrame, SqlError>> + Send>;
@@ -298,13 +299,13 @@ impl Drop for Rows {
 
 async fn start(
     api: &Arc<Api>,
-    tenant_id: &str,
+    caller: &Caller,
     limits: Limits,
     plan: Planner,
     addition: Option<Arc<dyn Addition>>,
 ) -> Result<QueryAnswer, SqlError> {
-    let tenant_id: Arc<str> = Arc::from(tenant_id);
-    let slot = api.slots.take(&tenant_id, &api.settings.sql)?;
+    let sight = api.sight(caller);
+    let slot = api.slots.take(&caller.tenant_id, &api.settings.sql)?;
     let deadline = Instant::now() + Duration::from_millis(limits.timeout_ms);
     let (sender, steps) = mpsc::channel(api.settings.sql.queue_batches.max(1));
     let inner = Arc::clone(api);
@@ -313,7 +314,7 @@ async fn start(
     let task = api.query_runtime.spawn(async move {
         let _slot = slot;
         let added = addition.as_deref();
-        let work = Box::pin(compute(&inner, &tenant_id, limits, plan, &sender, &sign, added));
+        let work = Box::pin(compute(&inner, &sight, limits, plan, &sender, &sign, added));
         let error = match timeout_at(deadline, work).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
@@ -343,14 +344,14 @@ async fn start(
 
 async fn compute(
     api: &Api,
-    tenant_id: &Arc<str>,
+    sight: &Arc<Sight>,
     limits: Limits,
     plan: Planner,
     sender: &Sender<Result<Step, SqlError>>,
     stop: &StopSign,
     addition: Option<&dyn Addition>,
 ) -> Result<(), SqlError> {
-    let session = session::open(api, tenant_id, stop, addition).await?;
+    let session = session::open(api, sight, stop, addition).await?;
     let frame = plan(session.context).await?;
     let mut stream = frame.execute_stream().await?;
     let shape = OutputShape::of(&stream.schema());

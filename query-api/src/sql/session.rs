@@ -23,7 +23,11 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 use revgauge_contract::{
-    Timestamp, error::Failure, reports::Report, score::EntityKind, statistics::Knowledge,
+    Timestamp,
+    error::Failure,
+    reports::Report,
+    score::{EntityKind, ScoreService},
+    statistics::Knowledge,
 };
 use serde_json::Value;
 
@@ -42,7 +46,11 @@ use super::{
     waterfall_function::{PARTS, WaterfallFunction},
 };
 use crate::{
-    access::TenantTable, api::Api, freshness::Freshness, reports::ReportSchema, settings::SqlSettings,
+    access::{Sight, TenantTable},
+    api::Api,
+    freshness::Freshness,
+    reports::ReportSchema,
+    settings::SqlSettings,
 };
 
 /// Name of the one catalogue.
@@ -104,27 +112,34 @@ pub(super) struct TenantSession {
     pub(super) freshness: Freshness,
 }
 
-/// Opens the session of one query: one cut of the tables, own memory pool, own tenant.
+/// Opens the session of one query: one cut of the tables, own memory pool, what its caller may see.
 pub(super) async fn open(
     api: &Api,
-    tenant_id: &Arc<str>,
+    sight: &Arc<Sight>,
     stop: &StopSign,
     addition: Option<&dyn Addition>,
 ) -> Result<TenantSession, SqlError> {
     let now = api.clock.now();
+    let tenant_id = sight.tenant_id();
     let offered = api.catalog.tables(tenant_id).await.map_err(SqlError::failure)?;
     let freshness = Freshness::of(tenant_id, now, api.cuts.watermarks(tenant_id));
     let schema = Arc::new(MemorySchemaProvider::new());
     let mut documents = Documents::default();
     let mut shown = Vec::new();
-    let all = offered.into_iter().chain(own_tables(api, tenant_id, now));
-    for table in all {
+    let scores = api.scores_of(sight);
+    let offered = offered.into_iter().map(|table| (table, false));
+    let own = own_tables(&scores, tenant_id, now).into_iter();
+    for (table, of_seen) in offered.chain(own) {
         documents.describe(&table);
         shown.push(ShownTable {
             name: table.name.clone(),
             schema: table.provider.schema(),
         });
-        let walled = TenantTable::try_new(&table.name, Arc::clone(tenant_id), table.provider)?;
+        let walled = if of_seen {
+            TenantTable::of_seen(&table.name, Arc::clone(sight), table.provider)
+        } else {
+            TenantTable::try_new(&table.name, Arc::clone(sight), table.provider)
+        }?;
         schema.register_table(table.name, Arc::new(walled))?;
     }
     documents.describe_function(
@@ -194,15 +209,15 @@ pub(super) async fn open(
         .build();
     let context = SessionContext::new_with_state(state);
     let as_of = AsOf {
-        scores: Arc::clone(&api.scores),
-        tenant_id: Arc::clone(tenant_id),
+        scores,
+        sight: Arc::clone(sight),
         now,
     };
     context.register_udtf("scores_as_of", Arc::new(ScoresAsOf(as_of.clone())));
     context.register_udtf("pipeline_as_of", Arc::new(PipelineAsOf(as_of.clone())));
     let waterfall = WaterfallFunction {
-        reports: Arc::clone(&api.report_service),
-        tenant_id: Arc::clone(tenant_id),
+        reports: api.report_service(sight),
+        sight: Arc::clone(sight),
         now,
     };
     context.register_udtf("waterfall", Arc::new(waterfall));
@@ -226,10 +241,15 @@ fn own_runtime(shared: &RuntimeEnv, settings: &SqlSettings) -> Result<Arc<Runtim
     builder.build_arc()
 }
 
-/// `scores`, `contacts`, `accounts`, `deals`, `alerts` and `duplicate_companies`, as of now.
-fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTable> {
+/// `scores`, `contacts`, `accounts`, `deals`, `alerts` and `duplicate_companies`, as of now, from services that have
+/// applied the row rule; with each whether its rows need not say whose they are.
+fn own_tables(
+    service: &Arc<dyn ScoreService>,
+    tenant_id: &Arc<str>,
+    now: Timestamp,
+) -> Vec<(CatalogTable, bool)> {
     let scores = ScoreTable {
-        scores: Arc::clone(&api.scores),
+        scores: Arc::clone(service),
         tenant_id: Arc::clone(tenant_id),
         at: now,
         knowledge: Knowledge::Now,
@@ -245,7 +265,7 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
         ("accounts", EntityKind::Account, ACCOUNTS),
         ("deals", EntityKind::Deal, DEALS),
     ] {
-        let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
+        let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
         let fetch = move || -> Records {
             let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
             Box::pin(async move { scores.objects(&tenant, kind, None, Knowledge::Now).await })
@@ -259,7 +279,7 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
             Arc::new(fetch),
         ));
     }
-    let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
+    let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
     let fetch = move || -> Records {
         let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
         Box::pin(async move { records(&scores.alerts(&tenant, now, Knowledge::Now).await?) })
@@ -271,7 +291,7 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
         ALERTS,
         Arc::new(fetch),
     ));
-    let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
+    let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
     let fetch = move || -> Records {
         let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
         Box::pin(async move { records(&scores.duplicates(&tenant, Knowledge::Now).await?) })
@@ -283,8 +303,16 @@ fn own_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> Vec<CatalogTab
         DUPLICATES,
         Arc::new(fetch),
     ));
-    tables.extend(text_tables(api, tenant_id, now));
+    tables.extend(text_tables(service, tenant_id, now));
+    let aggregated =
+        |table: &CatalogTable| table.name == "duplicate_companies" || table.name == "compliance_report";
     tables
+        .into_iter()
+        .map(|table| {
+            let of_seen = aggregated(&table);
+            (table, of_seen)
+        })
+        .collect()
 }
 
 fn records<T: serde::Serialize>(rows: &[T]) -> Result<Vec<Value>, Failure> {

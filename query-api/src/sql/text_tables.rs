@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use revgauge_contract::{Timestamp, error::Failure, statistics::Knowledge};
+use revgauge_contract::{Timestamp, error::Failure, score::ScoreService, statistics::Knowledge};
 use serde_json::Value;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     object_table::{Column, Reading, Records, column},
     session::{object_table, unprintable},
 };
-use crate::{api::Api, rest::compliance_report};
+use crate::rest::compliance_report;
 
 const TEXT_SIGNALS: &[Column] = &[
     column("deal_id", Reading::Text, &["deal_id"], "the deal", ""),
@@ -142,8 +142,12 @@ const COMPLIANCE_REPORT: &[Column] = &[
 ];
 
 /// Both tables as of now.
-pub(super) fn text_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> [CatalogTable; 2] {
-    let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
+pub(super) fn text_tables(
+    service: &Arc<dyn ScoreService>,
+    tenant_id: &Arc<str>,
+    now: Timestamp,
+) -> [CatalogTable; 2] {
+    let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
     let signals = move || -> Records {
         let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
         Box::pin(async move {
@@ -154,7 +158,7 @@ pub(super) fn text_tables(api: &Api, tenant_id: &Arc<str>, now: Timestamp) -> [C
                 .collect::<Result<Vec<Value>, Failure>>()
         })
     };
-    let (scores, tenant) = (Arc::clone(&api.scores), Arc::clone(tenant_id));
+    let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
     let report = move || -> Records {
         let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
         Box::pin(async move {

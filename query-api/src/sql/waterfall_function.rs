@@ -19,6 +19,7 @@ use super::{
     change_function::text,
     object_table::{Column, ObjectTable, Reading, column},
 };
+use crate::access::Sight;
 
 /// Columns of `waterfall`.
 pub(super) const PARTS: &[Column] = &[
@@ -77,7 +78,7 @@ pub(super) const PARTS: &[Column] = &[
 /// The function, bound to its session's tenant.
 pub(super) struct WaterfallFunction {
     pub(super) reports: Arc<dyn ReportService>,
-    pub(super) tenant_id: Arc<str>,
+    pub(super) sight: Arc<Sight>,
     pub(super) now: Timestamp,
 }
 
@@ -101,10 +102,10 @@ pub(crate) fn record_of(part: &WaterfallPart) -> Value {
 impl TableFunctionImpl for WaterfallFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let question = question_of(args.exprs(), self.now)?;
-        let (reports, tenant_id) = (Arc::clone(&self.reports), Arc::clone(&self.tenant_id));
+        let (reports, tenant_id) = (Arc::clone(&self.reports), Arc::clone(self.sight.tenant_id()));
         let table = ObjectTable {
             name: "waterfall",
-            tenant_id: Arc::clone(&self.tenant_id),
+            tenant_id: Arc::clone(self.sight.tenant_id()),
             columns: PARTS.into(),
             fetch: Arc::new(move || {
                 let (reports, tenant_id) = (Arc::clone(&reports), Arc::clone(&tenant_id));
@@ -115,7 +116,7 @@ impl TableFunctionImpl for WaterfallFunction {
                 })
             }),
         };
-        walled("waterfall", &self.tenant_id, Arc::new(table))
+        walled("waterfall", &self.sight, Arc::new(table))
     }
 }
 

@@ -403,11 +403,13 @@ async fn keys_are_made_shown_once_rotated_and_revoked() {
 #[tokio::test]
 async fn the_offline_door_answers_too() {
     let world = World::new().await;
+    let admin =
+        revgauge_contract::access::Caller::new("acme", "operator", revgauge_contract::access::Role::Admin);
     let request = crate::sql::SqlRequest {
         sql: "select count(*) from events".to_owned(),
         ..Default::default()
     };
-    let answer = crate::sql::run_sql(&world.api, "acme", request)
+    let answer = crate::sql::run_sql(&world.api, &admin, request)
         .await
         .expect("answers");
     assert_eq!((answer.batches.len(), answer.truncated), (1, false));

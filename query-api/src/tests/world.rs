@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use rand::{SeedableRng, rngs::StdRng};
 use revgauge_contract::{
     ErrorKind, Position, Refusal, Timestamp,
-    access::Role,
+    access::{Colleague, Owned, Ownership, Rights, Role},
     cut::{Cut, CutReader, LakeTable, Watermark},
     error::Failure,
     event::{Event, EventDraft, Reception},
@@ -62,14 +62,23 @@ use crate::{
 /// In every text of the other tenant.
 pub(super) const CANARY: &str = "CANARY";
 pub(super) const NOW: Timestamp = Timestamp(1_770_000_000_000_000);
-pub(super) const TENANTS: [&str; 2] = ["acme", "umbrella"];
+pub(super) const TENANTS: [&str; 3] = ["acme", "umbrella", "wayne"];
 
-/// `umbrella`'s texts are marked.
+/// Texts of every tenant but `acme` are marked.
 fn marked(tenant: &str, text: &str) -> String {
     if tenant == "acme" {
         text.to_owned()
     } else {
         format!("{CANARY}-{text}")
+    }
+}
+
+/// As [`marked`], but in `wayne` the texts of `rep-2`'s records, those with even numbers, are plain.
+fn marked_of(tenant: &str, number: usize, text: &str) -> String {
+    if tenant == "wayne" && number.is_multiple_of(2) {
+        text.to_owned()
+    } else {
+        marked(tenant, text)
     }
 }
 
@@ -134,9 +143,25 @@ impl World {
             ("revops", "acme", Role::Revops),
             ("service", "acme", Role::Service),
             ("foreign", "umbrella", Role::Admin),
+            ("wayne-admin", "wayne", Role::Admin),
+            ("wayne-revops", "wayne", Role::Revops),
+            ("wayne-service", "wayne", Role::Service),
         ] {
             let key = key_store.create(tenant, role, name, None).await.expect("made");
             keys.insert(name, key.secret);
+        }
+        for (name, role, user) in [
+            ("wayne-boss", Role::Manager, "boss"),
+            ("wayne-lead", Role::Manager, "lead"),
+            ("wayne-rep-1", Role::Rep, "rep-1"),
+            ("wayne-rep-2", Role::Rep, "rep-2"),
+        ] {
+            let rights = Rights {
+                user_id: Some(user.to_owned()),
+                ..Rights::default()
+            };
+            let key = key_store.create_with("wayne", role, rights, name, None);
+            keys.insert(name, key.await.expect("made").secret);
         }
         let light = UserSettings {
             argon2_memory_kib: 64,
@@ -163,6 +188,7 @@ impl World {
         let api = Api::new(ApiParts {
             scores: Arc::new(Scores),
             reports: Arc::new(Moves),
+            ownership: Arc::new(Staff),
             cuts: Arc::new(Cuts),
             catalog: Arc::new(Catalog::new()),
             feed: Arc::<MemoryFeed>::clone(&feed),
@@ -202,6 +228,17 @@ impl World {
             sql,
         )
         .await
+    }
+
+    /// Signs a key in to the dashboards and gives its cookie.
+    pub(super) async fn signed_in(&self, key: &str) -> String {
+        let body = format!("key={}", self.keys[key]);
+        let reply = self
+            .call("", Method::POST, "/ui/sign-in", &[("host", "localhost")], &body)
+            .await;
+        assert_eq!(reply.status, StatusCode::SEE_OTHER, "{key}: {}", reply.text());
+        let cookie = reply.headers["set-cookie"].to_str().expect("text");
+        cookie.split(';').next().expect("a part").to_owned()
     }
 
     pub(super) async fn sql_json(&self, key: &str, body: Value) -> Reply {
@@ -279,15 +316,18 @@ fn objects_of(tenant: &str, kind: EntityKind) -> Vec<Value> {
         .map(|n| {
             let id = id_of(kind, n);
             let mut object = json!({
-                "name": marked(tenant, &format!("Name {n}")),
+                "name": marked_of(tenant, n, &format!("Name {n}")),
                 "account_id": "a1",
                 "owner_id": if n % 2 == 0 { "rep-2" } else { "rep-1" },
-                "note": marked(tenant, "note"),
+                "note": marked_of(tenant, n, "note"),
             });
+            if tenant == "wayne" {
+                object["phone"] = json!(marked_of(tenant, n, "+49 30 1"));
+            }
             object[format!("{}_id", kind.as_str())] = json!(id);
             match kind {
                 EntityKind::Contact => {
-                    object["email"] = json!(marked(tenant, &format!("p{n}@acme.io")));
+                    object["email"] = json!(marked_of(tenant, n, &format!("p{n}@acme.io")));
                     object["contact_keys"] = json!([id]);
                 }
                 EntityKind::Deal => {
@@ -319,7 +359,7 @@ fn scores_of(tenant: &str, kind: EntityKind, number: usize) -> Vec<Score> {
         contributions: vec![Contribution {
             factor: "email.replied".to_owned(),
             points: value.unwrap_or(0.0),
-            reason: marked(tenant, "3 replies"),
+            reason: marked_of(tenant, number, "3 replies"),
             advice: None,
         }],
         definition: "default@1".to_owned(),
@@ -335,6 +375,51 @@ fn scores_of(tenant: &str, kind: EntityKind, number: usize) -> Vec<Score> {
             score("fit", None),
         ],
         EntityKind::Account | EntityKind::Tenant => vec![score("priority", Some(value))],
+    }
+}
+
+/// `boss` over `lead` and `rep-2`, `lead` over `rep-1`.
+struct Staff;
+
+#[async_trait]
+impl Ownership for Staff {
+    async fn colleagues(&self, _: &str) -> Result<Vec<Colleague>, Failure> {
+        let colleague = |user_id: &str, manager_id: Option<&str>| Colleague {
+            user_id: user_id.to_owned(),
+            manager_id: manager_id.map(str::to_owned),
+            ..Colleague::default()
+        };
+        Ok(vec![
+            colleague("boss", None),
+            colleague("lead", Some("boss")),
+            colleague("rep-1", Some("lead")),
+            colleague("rep-2", Some("boss")),
+        ])
+    }
+
+    async fn owned(
+        &self,
+        tenant: &str,
+        keep: &(dyn for<'a> Fn(&'a Owned) -> bool + Send + Sync),
+    ) -> Result<Vec<Owned>, Failure> {
+        let mut kept = Vec::new();
+        for kind in [EntityKind::Contact, EntityKind::Account, EntityKind::Deal] {
+            for (n, object) in (1..).zip(objects_of(tenant, kind)) {
+                let mut keys = vec![Arc::from(id_of(kind, n))];
+                keys.extend(object["email"].as_str().map(Arc::from));
+                let owned = Owned {
+                    entity_kind: kind,
+                    keys,
+                    owner_id: object["owner_id"].as_str().map(str::to_owned),
+                    team: None,
+                    territory: None,
+                };
+                if keep(&owned) {
+                    kept.push(owned);
+                }
+            }
+        }
+        Ok(kept)
     }
 }
 
@@ -390,7 +475,8 @@ impl ScoreService for Scores {
         _: Knowledge,
     ) -> Result<EntityScores, Failure> {
         let number = (1..=TIERS.len()).find(|n| {
-            id_of(entity_kind, *n) == entity_id || marked(tenant_id, &format!("p{n}@acme.io")) == entity_id
+            id_of(entity_kind, *n) == entity_id
+                || marked_of(tenant_id, *n, &format!("p{n}@acme.io")) == entity_id
         });
         let number = number.ok_or_else(|| {
             Failure::new(
@@ -629,13 +715,28 @@ fn event_rows() -> RecordBatch {
     for n in 0..6 {
         for tenant in TENANTS {
             let payload = json!({"subject": marked(tenant, "hello"), "n": n});
+            // The last event of `wayne` is on a deal of `rep-2`.
+            let (number, tag) = if tenant == "wayne" && n == 5 {
+                (2, "two")
+            } else {
+                (1, "one")
+            };
+            let payload = if number == 2 {
+                json!({"subject": "plain"})
+            } else {
+                payload
+            };
             let draft = EventDraft {
-                event_id: Some(marked(tenant, &format!("e{n}"))),
+                event_id: Some(marked_of(
+                    tenant,
+                    number,
+                    &format!("e{n}-{tag}").replace("-one", ""),
+                )),
                 event_type: Some("email.replied".to_owned()),
                 event_time: Some(NOW.plus_micros(-DAY_US * (n / 2 + 1))),
-                contact_id: Some(id_of(EntityKind::Contact, 1)),
-                account_id: Some("a1".to_owned()),
-                deal_id: Some("d1".to_owned()),
+                contact_id: Some(id_of(EntityKind::Contact, number)),
+                account_id: Some(id_of(EntityKind::Account, number)),
+                deal_id: Some(id_of(EntityKind::Deal, number)),
                 payload: payload.as_object().cloned().unwrap_or_default(),
                 ..EventDraft::default()
             };
@@ -689,9 +790,9 @@ fn crm_rows() -> RecordBatch {
     let schema = Arc::new(Schema::new(names.map(field).to_vec()));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringViewArray::from_iter_values(TENANTS)),
-        Arc::new(StringViewArray::from_iter_values(["role"; 2])),
-        Arc::new(StringViewArray::from_iter_values(["d2/c2"; 2])),
-        Arc::new(StringViewArray::from_iter_values(["role"; 2])),
+        Arc::new(StringViewArray::from_iter_values(["role"; 3])),
+        Arc::new(StringViewArray::from_iter_values(["d2/c2", "d2/c2", "d1/c1"])),
+        Arc::new(StringViewArray::from_iter_values(["role"; 3])),
         Arc::new(StringViewArray::from_iter_values(TENANTS.map(|t| marked(t, "x")))),
     ];
     RecordBatch::try_new(schema, columns).expect("in the order of the schema")

@@ -7,7 +7,10 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
-use revgauge_contract::{access::Role, time::DAY_US};
+use revgauge_contract::{
+    access::{Rights, Role},
+    time::DAY_US,
+};
 
 use super::{
     figure::{Form, instant},
@@ -73,7 +76,7 @@ async fn show(visit: &Visit, secret: Option<&str>) -> Result<Response, Oops> {
                 tbody { @for key in &keys { tr {
                     td data-label="Name" { (key.name) }
                     td data-label="Id" { code { (key.key_id) } }
-                    td data-label="Role" { (role_name(key.role)) }
+                    td data-label="Role" { (key.role.as_str()) }
                     td data-label="Made" { (instant(key.created_at)) }
                     td data-label="Ends" { @if let Some(at) = key.expires_at { (instant(at)) } @else { "never" } }
                     td { @if let Some(at) = key.revoked_at { "revoked " (instant(at)) } @else { (end_form(visit, "/ui/admin/keys/revoke", "key_id", &key.key_id, "Revoke")) } }
@@ -93,14 +96,6 @@ async fn show(visit: &Visit, secret: Option<&str>) -> Result<Response, Oops> {
     ))
 }
 
-const fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Admin => "admin",
-        Role::Revops => "revops",
-        Role::Service => "service",
-    }
-}
-
 fn end_form(visit: &Visit, action: &str, name: &str, value: &str, word: &str) -> Markup {
     html! {
         form.inline method="post" action=(action) {
@@ -117,7 +112,9 @@ fn user_form(visit: &Visit) -> Markup {
             input type="hidden" name="csrf" value=(visit.session.csrf);
             label { "Name or mail address " input name="login" required maxlength="96" autocomplete="off"; }
             label { "Password " input name="password" type="password" required minlength="10" maxlength="256" autocomplete="new-password"; }
-            label { "Role " select name="role" { option { "manager" } option { "revops" } option { "admin" } } }
+            label { "Role " select name="role" { option { "revops" } option { "rep" } option { "manager" } option { "admin" } } }
+            label { "CRM user (rep, manager) " input name="user_id" maxlength="256" autocomplete="off"; }
+            label { "Team " input name="team" maxlength="256" autocomplete="off"; }
             button type="submit" { "Make user" }
         }
     }
@@ -180,17 +177,29 @@ pub(super) async fn make_user(Extension(visit): Extension<Visit>, body: Bytes) -
     let role = match form.get("role") {
         Some("admin") => UserRole::Admin,
         Some("manager") => UserRole::Manager,
+        Some("rep") => UserRole::Rep,
         Some("revops") => UserRole::Revops,
-        _ => return Err(Problem::bad("bad_form", "a user's role is admin, manager or revops").into()),
+        _ => return Err(Problem::bad("bad_form", "a user's role is admin, manager, rep or revops").into()),
     };
     let (login, password) = (
         form.get("login").unwrap_or_default(),
         form.get("password").unwrap_or_default(),
     );
+    let filled = |name| {
+        form.get(name)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    let rights = Rights {
+        user_id: filled("user_id"),
+        team: filled("team"),
+        ..Rights::default()
+    };
     visit
         .api
         .users
-        .create(visit.tenant(), role, login, password)
+        .create_with(visit.tenant(), role, rights, login, password)
         .await?;
     Ok(Redirect::to("/ui/admin").into_response())
 }

@@ -45,7 +45,7 @@ pub(super) fn number(row: &Value, name: &str) -> Option<f64> {
 
 type Place = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Sheet>)>>>;
 
-/// Answers of the last moment, by tenant and query. Who asks while the same is being computed waits for that.
+/// Answers of the last moment, by what the asker sees and query. Who asks while the same is being computed waits for that.
 pub(super) struct Answers {
     fresh: Duration,
     most: usize,
@@ -62,7 +62,7 @@ impl Answers {
         }
     }
 
-    fn place(&self, tenant: &str, sql: &str, rows: usize) -> Place {
+    fn place(&self, view: &str, sql: &str, rows: usize) -> Place {
         let mut places = self.places.lock();
         if places.len() >= self.most {
             // Those in use stay: someone else holds them.
@@ -77,7 +77,7 @@ impl Answers {
         if places.len() >= self.most {
             return Place::default();
         }
-        let key = (tenant.to_owned(), sql.to_owned(), rows);
+        let key = (view.to_owned(), sql.to_owned(), rows);
         Arc::clone(places.entry(key).or_default())
     }
 }
@@ -101,7 +101,8 @@ impl Visit {
     }
 
     async fn shared(&self, answers: &Answers, sql: String, limit: usize) -> Result<Arc<Sheet>, Problem> {
-        let place = answers.place(self.tenant(), &sql, limit);
+        let view = &self.api.sight(&self.session.caller).view;
+        let place = answers.place(view, &sql, limit);
         let mut kept = place.lock().await;
         if let Some((at, sheet)) = &*kept
             && at.elapsed() < answers.fresh
@@ -133,7 +134,7 @@ impl Visit {
                 limit_rows: Some(limit),
                 ..SqlRequest::default()
             };
-            match run_sql(&self.api, self.tenant(), request).await {
+            match run_sql(&self.api, &self.session.caller, request).await {
                 Err(error) if error.code == "too_many_queries" && began.elapsed() < WAIT => {
                     sleep(Duration::from_millis(20)).await;
                 }

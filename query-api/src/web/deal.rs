@@ -121,7 +121,7 @@ async fn changes_since(
     if found.scores.is_empty() {
         return Ok(Vec::new());
     }
-    let scores = &visit.api.scores;
+    let scores = visit.service();
     let kind = EntityKind::Deal;
     match scores
         .explain_change(visit.tenant(), kind, &found.entity_id, since, visit.at())
@@ -194,8 +194,7 @@ async fn stakeholders(visit: &Visit, deal: &Value) -> Result<Vec<Person>, Proble
         .map(|entry| text(entry, "contact_id").to_owned())
         .collect();
     let objects = visit
-        .api
-        .scores
+        .service()
         .objects(
             visit.tenant(),
             EntityKind::Contact,

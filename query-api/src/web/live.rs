@@ -22,8 +22,9 @@ const GATHER: Duration = Duration::from_millis(250);
 pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
     let after = end_of_feed(&visit).await?;
     let stream = futures::stream::unfold((visit, after), |(visit, mut after)| async move {
+        let feed = visit.api.feed(&visit.session.caller);
         let event = loop {
-            visit.api.feed.grown_past(after.position).await;
+            feed.grown_past(after.position).await;
             sleep(GATHER).await;
             // A session that ended meanwhile hears no more.
             let good = match &visit.session.login {
@@ -34,7 +35,7 @@ pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response,
                 return None;
             }
             let page_len = visit.api.settings.feed.page.max(1);
-            let page = match visit.api.feed.read(visit.tenant(), after, page_len).await {
+            let page = match feed.read(visit.tenant(), after, page_len).await {
                 Ok(page) => page,
                 Err(failure) if failure.kind == ErrorKind::NotFound => {
                     after = end_of_feed(&visit).await.ok()?;

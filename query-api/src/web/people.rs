@@ -161,7 +161,7 @@ async fn entity(visit: &Visit, kind: EntityKind, id: &str) -> Result<Response, O
 }
 
 pub(super) async fn scores_of(visit: &Visit, kind: EntityKind, id: &str) -> Result<EntityScores, Problem> {
-    let scores = &visit.api.scores;
+    let scores = visit.service();
     let found = scores
         .explain(visit.tenant(), kind, id, visit.at(), visit.knowledge())
         .await;
@@ -182,7 +182,7 @@ pub(super) async fn scores_of(visit: &Visit, kind: EntityKind, id: &str) -> Resu
 
 pub(super) async fn object_of(visit: &Visit, kind: EntityKind, id: &str) -> Result<Value, Problem> {
     let ids = [id.to_owned()];
-    let scores = &visit.api.scores;
+    let scores = visit.service();
     let found = scores
         .objects(visit.tenant(), kind, Some(&ids), visit.knowledge())
         .await?;
@@ -191,8 +191,7 @@ pub(super) async fn object_of(visit: &Visit, kind: EntityKind, id: &str) -> Resu
 
 pub(super) async fn keys_of(visit: &Visit, kind: EntityKind, id: &str) -> Result<Vec<String>, Problem> {
     let keys = visit
-        .api
-        .scores
+        .service()
         .keys(visit.tenant(), kind, id, visit.knowledge())
         .await;
     let mut keys = match keys {

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
-use revgauge_contract::access::{Caller, Role};
+use revgauge_contract::access::Caller;
 
 use super::{
     form::Pairs,
@@ -66,7 +66,7 @@ fn sign_in_form(pairs: &Pairs, note: Option<&str>) -> Markup {
                 }
                 button.main type="submit" { "Sign in" }
             }
-            p.hint { "No account yet? An administrator makes one: " code { "revgauge users create --role manager --login you@example.com" } }
+            p.hint { "No account yet? An administrator makes one: " code { "revgauge users create --role revops --login you@example.com" } }
         }
     }
 }
@@ -95,22 +95,15 @@ pub(super) async fn enter(
     let now = api.clock.now();
     let found = if key.is_empty() {
         let user = api.users.check(&login, password).await?;
-        user.map(|user| {
-            let caller = Caller {
-                tenant_id: Arc::from(user.tenant_id.as_str()),
-                key_id: Arc::from(format!("user:{}", user.login)),
-                role: user.role.door_role(),
-            };
-            (caller, user.login.clone(), Some(user.login))
-        })
+        user.map(|user| (user.caller(), user.login.clone(), Some(user.login)))
     } else {
         let caller = api.keys.authenticate_fresh(key).await;
-        let reader = caller.filter(|caller| caller.role != Role::Service);
+        let reader = caller.filter(|caller| caller.role.is_person());
         reader.map(|caller| (caller.clone(), format!("key {}", caller.key_id), None))
     };
     let Some((caller, name, login)) = found else {
         let note =
-            "Name and password do not match, or the key is not one of a person (role admin or revops).";
+            "Name and password do not match, or the key is not one of a person (any role but service).";
         return Ok(bare(
             "Sign in",
             StatusCode::UNAUTHORIZED,

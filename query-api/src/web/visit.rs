@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use revgauge_contract::{Timestamp, access::Role, statistics::Knowledge};
+use revgauge_contract::{Timestamp, access::Role, score::ScoreService, statistics::Knowledge};
 use subtle::ConstantTimeEq as _;
 
 use super::{
@@ -55,6 +55,11 @@ impl Visit {
 
     pub(super) fn tenant(&self) -> &str {
         &self.session.caller.tenant_id
+    }
+
+    /// Scores and objects as the visitor sees them.
+    pub(super) fn service(&self) -> Arc<dyn ScoreService> {
+        self.api.scores(&self.session.caller)
     }
 
     pub(super) fn is_admin(&self) -> bool {

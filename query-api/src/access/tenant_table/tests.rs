@@ -3,7 +3,7 @@
 use datafusion::{
     arrow::{
         array::{ArrayRef, Int64Array, RecordBatch, StringViewArray},
-        datatypes::{Field, Schema},
+        datatypes::{DataType, Field},
         util::pretty::pretty_format_batches,
     },
     datasource::MemTable,
@@ -57,7 +57,7 @@ fn session(tenant: &str) -> SessionContext {
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns).expect("batch");
     let inner = Arc::new(Liar(MemTable::try_new(schema, vec![vec![batch]]).expect("table")));
     let context = SessionContext::new();
-    let table = TenantTable::try_new("t", Arc::from(tenant), inner).expect("wraps");
+    let table = TenantTable::try_new("t", Sight::whole(tenant), inner).expect("wraps");
     context.register_table("t", Arc::new(table)).expect("registers");
     context
 }
@@ -128,5 +128,5 @@ async fn explain_shows_the_tenant_filter_and_nothing_below_it() {
 fn a_table_without_a_tenant_is_refused() {
     let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
     let inner = Arc::new(MemTable::try_new(schema, vec![vec![]]).expect("table"));
-    assert!(TenantTable::try_new("t", Arc::from("a"), inner).is_err());
+    assert!(TenantTable::try_new("t", Sight::whole("a"), inner).is_err());
 }
