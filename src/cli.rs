@@ -150,6 +150,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeadLettersCommand,
     },
+    /// Export what is stored about a person or the tenant; erase a person.
+    #[command(
+        after_help = "Example:\n  revgauge privacy export --subject jo@example.com > jo.json\n  revgauge privacy export --out ./everything\n  revgauge privacy erase --subject jo@example.com"
+    )]
+    Privacy {
+        #[command(subcommand)]
+        command: PrivacyCommand,
+    },
     /// Check store, settings, definitions and data.
     #[command(
         after_help = "Example:\n  revgauge doctor\n  revgauge doctor --settings   # every setting with its value"
@@ -546,6 +554,34 @@ pub(crate) enum KeyScope {
     Feed,
     /// Keys, users, replays, erasure, audit log.
     Admin,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrivacyCommand {
+    /// Print all data of one contact, or write all of the tenant's tables to a folder.
+    #[command(after_help = "Example:\n  revgauge privacy export --subject jo@example.com > jo.json")]
+    Export {
+        /// An id or mail address of the contact.
+        #[arg(long)]
+        subject: Option<String>,
+        /// Folder for one NDJSON file a table: the whole tenant.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Take a contact out of everything that is stored, and look through all of it afterwards. While a server runs on
+    /// the store, the erasure waits for its next start.
+    #[command(after_help = "Example:\n  revgauge privacy erase --subject jo@example.com --also 'Jo Doe'")]
+    Erase {
+        /// An id or mail address of the contact.
+        #[arg(long)]
+        subject: String,
+        /// Further text that is the person's wherever it stands; may be given several times.
+        #[arg(long)]
+        also: Vec<String>,
+    },
+    /// Erasures that wait, and reports of those carried out.
+    #[command(after_help = "Example:\n  revgauge privacy status")]
+    Status,
 }
 
 #[derive(Debug, Subcommand)]

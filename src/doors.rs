@@ -18,6 +18,7 @@ use object_store::ObjectStore;
 use revgauge_connectors::http::{self, Door};
 use revgauge_contract::{
     ErrorKind, Timestamp,
+    access::Caller,
     cut::{Cut, CutReader, LakeTable},
     error::Failure,
     event::Reception,
@@ -33,7 +34,7 @@ use revgauge_query_api::{
 };
 use serde_json::{Value, json};
 
-use crate::{read_your_writes::Caught, wire::Rooms};
+use crate::{privacy, read_your_writes::Caught, wire::Rooms};
 
 /// The operator's key for a tenant, valid for one run of the server.
 pub(crate) fn operator_key(secret: &str, tenant: &str) -> String {
@@ -308,9 +309,42 @@ impl StatusSource for Status {
         tracing::info!(accepted = report.accepted, refused = report.refused, door = ?self.door, "dead letters replayed");
         Ok(report)
     }
+
+    async fn request_erasure(
+        &self,
+        caller: &Caller,
+        subject: String,
+        also: Vec<String>,
+    ) -> Result<Value, Failure> {
+        let request = privacy::Request {
+            tenant_id: caller.tenant_id.to_string(),
+            subject,
+            also,
+            requested_at: self.rooms.clock.now(),
+            requested_by: caller.key_id.to_string(),
+        };
+        privacy::keep(self.rooms.store.as_ref(), &request)
+            .await
+            .map_err(|error| {
+                Failure::new(ErrorKind::External, format!("cannot keep the request: {error}"))
+            })?;
+        Ok(json!(request))
+    }
+
+    async fn erasures(&self, tenant_id: &str) -> Result<Value, Failure> {
+        let failed = |error: anyhow::Error| {
+            Failure::new(ErrorKind::External, format!("cannot read the erasures: {error}"))
+        };
+        let store = self.rooms.store.as_ref();
+        let mut waiting = privacy::waiting(store).await.map_err(failed)?;
+        waiting.retain(|(_, request)| request.tenant_id == tenant_id);
+        let waiting: Vec<_> = waiting.into_iter().map(|(_, request)| request).collect();
+        let done = privacy::reports(store, tenant_id).await.map_err(failed)?;
+        Ok(json!({"waiting": waiting, "done": done}))
+    }
 }
 
-fn letter_bytes(letter: &DeadLetter) -> Vec<u8> {
+pub(crate) fn letter_bytes(letter: &DeadLetter) -> Vec<u8> {
     use base64::Engine as _;
     if letter.body_is_base64 {
         base64::engine::general_purpose::STANDARD

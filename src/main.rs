@@ -6,14 +6,17 @@
 mod cli;
 mod commands;
 mod doors;
+mod identity;
 mod otlp;
 mod output;
 mod postgres;
+mod privacy;
 mod read_your_writes;
 mod run_file;
 mod serve;
 mod settings;
 mod telemetry;
+mod tls;
 mod webhooks;
 mod wire;
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{ErrorKind, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::ServeArgs,
     commands::Context,
-    postgres,
+    postgres, privacy,
     run_file::RunningServer,
     settings::Settings,
+    tls,
     wire::{Node, Purpose},
 };
 
@@ -73,6 +75,36 @@ pub(crate) async fn stop_signal() -> Result<()> {
     Ok(())
 }
 
+/// The certificate of the HTTP doors, when there is one.
+fn tls_of(server: &crate::settings::Server) -> Result<Option<Arc<rustls::ServerConfig>>> {
+    match (&server.tls_certificate, &server.tls_key) {
+        (Some(certificate), Some(key)) => tls::from_files(certificate, key, &[b"h2", b"http/1.1"]).map(Some),
+        (None, None) => Ok(None),
+        _ => Err(anyhow!(
+            "'server.tls_certificate' and 'server.tls_key' go together: set both or none"
+        )),
+    }
+}
+
+fn serve_tls(
+    listener: TcpListener,
+    config: Arc<rustls::ServerConfig>,
+    node: &Node,
+    stop: &CancellationToken,
+    grace: Duration,
+) -> Result<JoinHandle<std::io::Result<()>>> {
+    let handle = axum_server::Handle::new();
+    let (stopped, ending) = (stop.clone(), handle.clone());
+    tokio::spawn(async move {
+        stopped.cancelled().await;
+        ending.graceful_shutdown(Some(grace));
+    });
+    let config = axum_server::tls_rustls::RustlsConfig::from_config(config);
+    let server = axum_server::from_tcp_rustls(listener.into_std()?, config).handle(handle);
+    let router = node.router();
+    Ok(tokio::spawn(server.serve(router.into_make_service())))
+}
+
 /// A node that listens.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -94,7 +126,10 @@ impl Server {
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|error| anyhow!(cannot_listen(listen, &error)))?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let tls = tls_of(&settings.server)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr()?);
+        Box::pin(privacy::run_waiting(settings)).await?;
         let node = Node::open(settings, Purpose::Serve).await?;
         node.announce(&RunningServer {
             url: url.clone(),
@@ -103,13 +138,18 @@ impl Server {
         })?;
         let stop = CancellationToken::new();
         let postgres = postgres::open(node.api(), &settings.api.postgres, &stop).await?;
-        let (router, stopped) = (node.router(), stop.clone());
-        let serving = tokio::spawn(async move {
-            axum::serve(listener, router.into_make_service())
-                .with_graceful_shutdown(async move { stopped.cancelled().await })
-                .await
-        });
         let grace = Duration::from_millis(settings.server.shutdown_grace_ms);
+        let serving = match tls {
+            None => {
+                let (router, stopped) = (node.router(), stop.clone());
+                tokio::spawn(async move {
+                    axum::serve(listener, router.into_make_service())
+                        .with_graceful_shutdown(async move { stopped.cancelled().await })
+                        .await
+                })
+            }
+            Some(config) => serve_tls(listener, config, &node, &stop, grace)?,
+        };
         Ok(Self {
             node,
             url,

@@ -81,6 +81,10 @@ impl Store {
 pub(crate) struct Server {
     /// Address of all doors.
     pub(crate) listen: String,
+    /// PEM file of the certificate chain; with it and `tls_key` the doors speak HTTPS only (TLS 1.2 and 1.3).
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// PEM file of the certificate's private key.
+    pub(crate) tls_key: Option<PathBuf>,
     /// Threads of the runtime on which queries run, apart from the one that serves.
     pub(crate) query_threads: usize,
     /// Kafka brokers named in the Arroyo program that `pipelines deploy --dry-run` prints.
@@ -97,6 +101,8 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8780".to_owned(),
+            tls_certificate: None,
+            tls_key: None,
             query_threads: 2,
             read_wait_ms: 1_000,
             feed_positions_kept: 200_000,

@@ -27,7 +27,7 @@ use revgauge_models::{
 use revgauge_pipelines::{Runtime, Statistics};
 use revgauge_query_api::{
     Api, ApiParts,
-    access::{KeyStore, UserStore},
+    access::{AuditLog, KeyStore, Oidc, UserStore},
     reports::{SavedReports, run_deliveries},
 };
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ use tokio_util::{
 
 use crate::{
     doors::{self, Status, Tables},
-    otlp,
+    identity, otlp,
     read_your_writes::{Caught, ReadYourWrites},
     run_file::{self, FolderLock, RunningServer},
     settings::Settings,
@@ -294,6 +294,7 @@ impl Node {
     /// What the last flush met; the journal still has everything acknowledged.
     pub(crate) async fn close(mut self, grace: Duration) -> Result<()> {
         let rooms = Arc::clone(&self.rooms);
+        self.api.flush_audit().await;
         rooms.journal.shutdown().await;
         let patience = Instant::now() + grace;
         while !self.settled() && Instant::now() < patience {
@@ -534,6 +535,16 @@ fn open_doors(
         keys: Arc::clone(&rooms.keys),
         users: Arc::clone(&rooms.users),
         saved: Arc::clone(&rooms.saved),
+        oidc: Oidc::new(
+            settings.api.oidc.clone(),
+            Arc::new(identity::Network::default()),
+            Arc::clone(&rooms.clock),
+        ),
+        audit: AuditLog::open(
+            Arc::clone(&rooms.store),
+            settings.api.audit.clone(),
+            Arc::clone(&rooms.clock),
+        ),
         intake: Arc::clone(&rooms.journal) as _,
         status: Arc::new(Status::new(Arc::clone(rooms), Arc::clone(&door))),
         clock: Arc::clone(&rooms.clock),

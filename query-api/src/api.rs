@@ -25,7 +25,7 @@ use revgauge_contract::{
 use tokio::runtime::Handle;
 
 use crate::{
-    access::{KeyStore, Rates, SeenFeed, SeenReports, SeenScores, Sight, Sights, UserStore},
+    access::{AuditLog, KeyStore, Oidc, Rates, SeenFeed, SeenReports, SeenScores, Sight, Sights, UserStore},
     freshness::Freshness,
     problem::Problem,
     reports::{Catalogue, ReportError, SavedReports},
@@ -55,6 +55,10 @@ pub struct ApiParts {
     pub users: Arc<UserStore>,
     /// People's own reports, their schedules and deliveries.
     pub saved: Arc<SavedReports>,
+    /// Callers known by an identity provider.
+    pub oidc: Arc<Oidc>,
+    /// Who read, changed or was refused what.
+    pub audit: Arc<AuditLog>,
     /// Takes answers to suggestions as events.
     pub intake: Arc<dyn EventIntake>,
     /// Operations: readiness, positions, dead letters, pipelines.
@@ -89,6 +93,8 @@ pub struct Api {
     pub(crate) keys: Arc<KeyStore>,
     pub(crate) users: Arc<UserStore>,
     pub(crate) saved: Arc<SavedReports>,
+    pub(crate) oidc: Arc<Oidc>,
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) intake: Arc<dyn EventIntake>,
     pub(crate) web: WebState,
     pub(crate) status: Arc<dyn StatusSource>,
@@ -168,6 +174,8 @@ impl Api {
             keys: parts.keys,
             users: parts.users,
             saved: parts.saved,
+            oidc: parts.oidc,
+            audit: parts.audit,
             intake: parts.intake,
             web: WebState::new(&parts.settings.web),
             status: parts.status,
@@ -220,6 +228,11 @@ impl Api {
             inner: Arc::clone(&self.feed),
             sight: self.sight(caller),
         })
+    }
+
+    /// Writes what waits to be noted in the audit log; for the end of a process.
+    pub async fn flush_audit(&self) {
+        self.audit.flush().await;
     }
 
     /// How fresh an answer given now is.

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod arguments;
+mod audit;
 mod briefing;
 mod dead_letters;
 mod deal;
@@ -17,6 +18,7 @@ mod keys;
 mod lists;
 mod openapi;
 mod operations;
+mod privacy;
 mod records;
 mod reports;
 mod routes;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::access::{AccessSettings, KeySettings, UserSettings};
+pub use crate::access::{AccessSettings, AuditSettings, KeySettings, OidcSettings, UserSettings};
 pub use crate::reports::{DeliverySettings, SmtpSettings, SmtpTls};
 pub use crate::web::WebSettings;
 
@@ -14,6 +14,10 @@ pub struct ApiSettings {
     pub http: HttpSettings,
     /// Which rows and fields each role sees.
     pub access: AccessSettings,
+    /// Identity providers that vouch for callers.
+    pub oidc: OidcSettings,
+    /// Who read, changed or was refused what.
+    pub audit: AuditSettings,
     /// SQL.
     pub sql: SqlSettings,
     /// The score feed.

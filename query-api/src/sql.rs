@@ -2,6 +2,7 @@
 
 mod as_of_functions;
 mod attribution_function;
+mod audit_table;
 mod catalog;
 mod change_function;
 mod door;

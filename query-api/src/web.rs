@@ -18,6 +18,7 @@ mod layout;
 mod leads;
 mod live;
 mod moves;
+mod oidc;
 mod people;
 mod reports;
 mod routes;

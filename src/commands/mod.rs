@@ -12,6 +12,7 @@ mod keys;
 #[cfg(feature = "training")]
 mod models;
 mod pipelines;
+mod privacy;
 mod query;
 mod reports;
 mod scores;
@@ -69,6 +70,7 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::Keys { command } => keys::run(&context, command).await,
         Command::Users { command } => users::run(&context, command).await,
         Command::DeadLetters { command } => dead_letters::run(&context, command).await,
+        Command::Privacy { command } => privacy::run(&context, command).await,
         Command::Doctor(args) => doctor::run(&context, args).await,
         #[cfg(feature = "training")]
         Command::Models { command } => models::run(command).await,

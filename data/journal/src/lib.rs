@@ -33,6 +33,8 @@ pub mod feed;
 
 pub mod dead_letters;
 
+pub mod erasure;
+
 mod error;
 
 pub use dead_letters::StoredDeadLetters;

@@ -72,7 +72,7 @@ impl Lake {
         }))
     }
 
-    fn table(&self, table: LakeTable) -> &Arc<Table> {
+    pub(crate) fn table(&self, table: LakeTable) -> &Arc<Table> {
         match table {
             LakeTable::Events => &self.events,
             LakeTable::ScoreChanges => &self.score_changes,

@@ -25,6 +25,7 @@ mod cut;
 mod files;
 
 mod compaction;
+mod erasure;
 mod maintenance;
 mod retention;
 mod rewrite;
@@ -32,6 +33,7 @@ mod vacuum;
 
 mod lake;
 
+pub use erasure::{RewriteReport, Rewriter};
 pub use error::LakeError;
 pub use lake::Lake;
 pub use maintenance::CheckpointReport;

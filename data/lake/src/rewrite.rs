@@ -129,7 +129,7 @@ impl Table {
         })
     }
 
-    async fn write_merged(&self, batches: Vec<RecordBatch>) -> Result<Option<NewFile>, LakeError> {
+    pub(crate) async fn write_merged(&self, batches: Vec<RecordBatch>) -> Result<Option<NewFile>, LakeError> {
         if rows_of(&batches) == 0 {
             return Ok(None);
         }
@@ -147,7 +147,7 @@ impl Table {
         }))
     }
 
-    async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         reason: Reason,
         removes: Vec<FileFacts>,

@@ -299,7 +299,7 @@ mod tests {
         }
         assert!(!masks.text("é@ü.de x@").contains("é@"));
         let twice = masks.text("a@b.c@d.e").into_owned();
-        assert!(!twice.contains("a@"), "{twice}");
+        assert!(!twice.contains("a@b"), "{twice}");
         assert_ne!(
             Masks::new(&[Mask::Email], [8; 32]).token("jo@acme.io"),
             masks.token("jo@acme.io")

@@ -63,6 +63,24 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// Whether its answers are about single people: reading them is noted in the audit log.
+    pub(super) fn shows_people(&self) -> bool {
+        const OTHERS: [&str; 11] = [
+            "/metrics",
+            "/health",
+            "/v1/openapi.json",
+            "/v1/pipelines",
+            "/v1/data-health",
+            "/v1/reports",
+            "/v1/keys",
+            "/v1/accounts/duplicates",
+            "/v1/waterfall",
+            "/v1/privacy/erasures",
+            "/v1/forecast",
+        ];
+        self.access != Access::Open && !OTHERS.iter().any(|path| self.path.starts_with(path))
+    }
+
     /// The scope a key needs here; none where there is nothing of the tenant to see.
     pub(super) fn scope(&self) -> Option<Scope> {
         match (self.access, self.path) {
@@ -561,6 +579,48 @@ const OTHERS: &[Door] = &[
             "Deliver a scheduled report now, beside its schedule",
             &[],
             "StartedDelivery",
+        )
+    },
+    get(
+        "/v1/audit-log",
+        Access::Admin,
+        "Who read personal data, changed something or was refused, newest first",
+        &[
+            parameter("from", "date-time", "only records from then on"),
+            parameter("to", "date-time", "only records before"),
+            parameter("action", "string", "read, change, denied or gap"),
+            parameter("actor", "string", "only those of this key id or 'user:login'"),
+            LIMIT,
+        ],
+        "AnyObject",
+    ),
+    get(
+        "/v1/privacy/export",
+        Access::Admin,
+        "Everything that is stored about one contact",
+        &[parameter(
+            "subject",
+            "string",
+            "an id or mail address of the contact; required",
+        )],
+        "AnyObject",
+    ),
+    get(
+        "/v1/privacy/erasures",
+        Access::Admin,
+        "Requests for erasure that wait, and reports of those that were carried out",
+        &[],
+        "AnyObject",
+    ),
+    Door {
+        method: "POST",
+        takes: Some("AnyObject"),
+        ..get(
+            "/v1/privacy/erasures",
+            Access::Admin,
+            "Ask for the erasure of a contact; it is carried out when the server next starts",
+            &[],
+            "AnyObject",
         )
     },
     get("/v1/openapi.json", Access::Any, "This document", &[], "AnyObject"),

@@ -15,7 +15,12 @@ use super::{
     arguments::Arguments,
     doors::{self, Access, Door},
 };
-use crate::{api::Api, freshness::AS_OF, problem::Problem};
+use crate::{
+    access::{AuditAction, Oidc},
+    api::Api,
+    freshness::AS_OF,
+    problem::Problem,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -30,13 +35,12 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
         .map(|path| path.as_str().to_owned());
     let door = path.as_deref().and_then(|path| doors::find(&method, path));
     let id = request_id(&api, request.headers());
-    let caller = identify(&api, door, request.headers()).await;
-    let admitted =
-        caller.and_then(|caller| admit(&api, door, caller.as_ref(), request.uri()).map(|ok| (caller, ok)));
-    let key_id = admitted
-        .as_ref()
-        .ok()
-        .and_then(|(caller, _)| caller.as_ref().map(|c| Arc::clone(&c.key_id)));
+    let uri_path = request.uri().path().to_owned();
+    let identified = identify(&api, door, request.headers()).await;
+    let known = identified.as_ref().ok().cloned().flatten();
+    let admitted = identified
+        .and_then(|caller| admit(&api, door, caller.as_ref(), request.uri()).map(|ok| (caller, ok)));
+    let key_id = known.as_ref().map(|caller| Arc::clone(&caller.key_id));
     let mut response = match admitted {
         Err(problem) => problem.into_response(),
         Ok((caller, arguments)) => {
@@ -57,6 +61,9 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
             }
         }
     };
+    if let (Some(caller), Some(door)) = (&known, door) {
+        note(&api, caller, door, &uri_path, response.status());
+    }
     let name = path.as_deref().unwrap_or("unknown");
     check_freshness(door, &response);
     record(
@@ -76,6 +83,23 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// What of a request goes into the audit log. Queries are noted where their tables are known.
+fn note(api: &Api, caller: &Caller, door: &Door, path: &str, status: StatusCode) {
+    let action = match status {
+        StatusCode::FORBIDDEN => AuditAction::Denied,
+        status if !status.is_success() || door.path == "/v1/sql" => return,
+        _ if door.method != "GET" => AuditAction::Change,
+        _ if door.shows_people() => AuditAction::Read,
+        _ => return,
+    };
+    let object = if door.method == "GET" {
+        path.to_owned()
+    } else {
+        format!("{} {path}", door.method)
+    };
+    api.audit.note(caller, action, "rest", &object, status.as_str());
 }
 
 /// The document of the doors and the metrics of the process are about no data.
@@ -103,11 +127,12 @@ async fn identify(api: &Api, door: Option<&Door>, headers: &HeaderMap) -> Result
         .hint("send 'Authorization: Bearer <key>'; 'revgauge keys create' makes one")
     };
     let key = key_of(headers).ok_or_else(refused)?;
-    api.keys
-        .authenticate_fresh(&key)
-        .await
-        .ok_or_else(refused)
-        .map(Some)
+    let caller = if Oidc::is_token(&key) {
+        api.oidc.authenticate(&key).await
+    } else {
+        api.keys.authenticate_fresh(&key).await
+    };
+    caller.ok_or_else(refused).map(Some)
 }
 
 fn is_open(api: &Api, door: &Door) -> bool {

@@ -119,6 +119,23 @@ pub trait StatusSource: Send + Sync {
     /// # Errors
     /// When they cannot be read or taken.
     async fn replay_dead_letters(&self, tenant_id: &str) -> Result<ReplayReport, Failure>;
+
+    /// Keeps a request to erase a contact of the caller's tenant, durably; gives what was kept, as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn request_erasure(
+        &self,
+        caller: &Caller,
+        subject: String,
+        also: Vec<String>,
+    ) -> Result<Value, Failure>;
+
+    /// A tenant's requests for erasure that wait and reports of those done: JSON with `waiting` and `done`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    async fn erasures(&self, tenant_id: &str) -> Result<Value, Failure>;
 }
 
 /// `GET /v1/data-health`

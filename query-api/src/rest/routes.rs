@@ -14,8 +14,8 @@ use revgauge_contract::{access::Caller, score::EntityKind};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    alerts, arguments::Arguments, briefing, dead_letters, deal, doors, duplicates, entity, feed,
-    guard::guard, keys, lists, openapi, operations, reports, saved, texts, users,
+    alerts, arguments::Arguments, audit, briefing, dead_letters, deal, doors, duplicates, entity, feed,
+    guard::guard, keys, lists, openapi, operations, privacy, reports, saved, texts, users,
 };
 use crate::{api::Api, problem::Problem, sql::post_sql};
 
@@ -57,6 +57,9 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/keys/{key_id}/rotate", post(keys::rotate))
         .route("/v1/users", get(users::list).post(users::create))
         .route("/v1/users/{login}", delete(users::end))
+        .route("/v1/audit-log", get(audit::log))
+        .route("/v1/privacy/export", get(privacy::export))
+        .route("/v1/privacy/erasures", get(privacy::list).post(privacy::request))
         .route("/v1/sign-in-links", post(users::sign_in_link))
         .route("/v1/saved-reports", get(saved::list).post(saved::save))
         .route(

@@ -13,7 +13,7 @@ use std::{
 
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
-    common::{ParamValues, ScalarValue},
+    common::{ParamValues, ScalarValue, tree_node::TreeNodeRecursion},
     dataframe::DataFrame,
     execution::{context::SQLOptions, session_state::SessionState},
     logical_expr::LogicalPlan,
@@ -36,7 +36,12 @@ use super::{
     session::{self, Addition},
     stop::StopSign,
 };
-use crate::{access::Sight, api::Api, freshness::Freshness, settings::SqlSettings};
+use crate::{
+    access::{AuditAction, Sight},
+    api::Api,
+    freshness::Freshness,
+    settings::SqlSettings,
+};
 
 /// Rows handed to an encoder at once, so that encoding never holds a serving thread for long.
 const SLICE_ROWS: usize = 1_024;
@@ -353,6 +358,11 @@ async fn compute(
 ) -> Result<(), SqlError> {
     let session = session::open(api, sight, stop, addition).await?;
     let frame = plan(session.context).await?;
+    let read = tables_with_people(frame.logical_plan());
+    if !read.is_empty() {
+        api.audit
+            .note(&sight.caller, AuditAction::Read, "sql", &read.join(", "), "");
+    }
     let mut stream = frame.execute_stream().await?;
     let shape = OutputShape::of(&stream.schema());
     let begun = Step::Begun {
@@ -386,6 +396,27 @@ async fn compute(
     }
     let _ = sender.send(Ok(Step::Ended { truncated })).await;
     Ok(())
+}
+
+/// Tables of a query that hold rows about single people, sorted. Tables that only count or describe are left out.
+fn tables_with_people(plan: &LogicalPlan) -> Vec<String> {
+    const OTHERS: [&str; 3] = ["event_counts", "table_columns", "duplicate_companies"];
+    let mut tables = std::collections::BTreeSet::new();
+    // Walking a plan does not fail when what is called for each node does not.
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let catalogue = matches!(
+                scan.table_name.schema(),
+                Some("information_schema" | "pg_catalog")
+            );
+            let name = scan.table_name.table();
+            if !catalogue && !OTHERS.contains(&name) {
+                tables.insert(name.to_owned());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    tables.into_iter().collect()
 }
 
 async fn plan_sql(

@@ -34,6 +34,7 @@ use serde_json::Value;
 use super::{
     as_of_functions::{AsOf, PipelineAsOf, ScoresAsOf, pipeline_columns},
     attribution_function::{AttributionFunction, CREDITS},
+    audit_table::audit_table,
     catalog::{CatalogColumn, CatalogTable},
     change_function::{CHANGES, ScoreChangeFunction},
     error::SqlError,
@@ -128,7 +129,9 @@ pub(super) async fn open(
     let mut shown = Vec::new();
     let scores = api.scores_of(sight);
     let offered = offered.into_iter().map(|table| (table, false));
-    let own = own_tables(&scores, tenant_id, now).into_iter();
+    let own = own_tables(&scores, tenant_id, now)
+        .into_iter()
+        .chain(audit_table(api, sight).map(|table| (table, true)));
     for (table, of_seen) in offered.chain(own) {
         documents.describe(&table);
         shown.push(ShownTable {
@@ -315,7 +318,7 @@ fn own_tables(
         .collect()
 }
 
-fn records<T: serde::Serialize>(rows: &[T]) -> Result<Vec<Value>, Failure> {
+pub(super) fn records<T: serde::Serialize>(rows: &[T]) -> Result<Vec<Value>, Failure> {
     let unprintable = |error: serde_json::Error| {
         Failure::new(
             revgauge_contract::ErrorKind::Internal,

@@ -49,7 +49,12 @@ fn expected(settings: &ApiSettings, role: Role, user: Option<&str>, owner: &str)
 }
 
 /// A way to ask for one record; whether it was shown.
-async fn shown(world: &World, key: &str, door: &str, record: (&str, &str, &str, &str)) -> Option<bool> {
+async fn shown(
+    world: &World,
+    (key, cookie): (&str, &str),
+    door: &str,
+    record: (&str, &str, &str, &str),
+) -> Option<bool> {
     let (kind, plural, id, _) = record;
     let found = |reply: &Reply| match reply.status {
         StatusCode::OK => true,
@@ -97,11 +102,10 @@ async fn shown(world: &World, key: &str, door: &str, record: (&str, &str, &str, 
         }
         "sql events" => listed(&world.sql(key, &format!("select {kind}_id from events")).await),
         "web page" => {
-            let cookie = world.signed_in(key).await;
             let page = format!("/ui/{plural}/{id}");
             found(
                 &world
-                    .call("", Method::GET, &page, &[("cookie", &cookie)], "")
+                    .call("", Method::GET, &page, &[("cookie", cookie)], "")
                     .await,
             )
         }
@@ -137,10 +141,14 @@ async fn each_principal_sees_at_each_door_what_the_rules_give() {
         } else {
             &PEOPLE[..]
         };
+        let cookie = match role {
+            Role::Service => String::new(),
+            _ => world.signed_in(key).await,
+        };
         for door in ALL_ROLES.iter().chain(people) {
             for record in RECORDS {
                 let wanted = expected(&settings, role, user, record.3);
-                let seen = shown(&world, key, door, record).await;
+                let seen = shown(&world, (key, &cookie), door, record).await;
                 cells += 1;
                 if seen != Some(wanted) {
                     wrong.push(format!("{key} at '{door}': {} is {seen:?}", record.2));
@@ -353,4 +361,194 @@ async fn scopes_narrow_a_key_and_bad_rights_make_none() {
         late.push(ask("/v1/score-feed").await);
     }
     assert!(late.contains(&StatusCode::TOO_MANY_REQUESTS), "{late:?}");
+}
+
+#[tokio::test]
+async fn what_was_read_changed_and_refused_is_in_the_audit_log() {
+    let world = World::new().await;
+    world.get("revops", "/v1/contacts/c1").await;
+    world.get("revops", "/v1/keys").await;
+    world.get("revops", "/v1/pipelines").await;
+    world
+        .sql(
+            "revops",
+            "select count(*) from contacts c join events e on c.contact_id = e.contact_id",
+        )
+        .await;
+    world.sql("revops", "select * from table_columns").await;
+    let body = r#"{"role":"service","name":"x"}"#;
+    world.call("admin", Method::POST, "/v1/keys", &[], body).await;
+    let log = world.get("admin", "/v1/audit-log?limit=100").await.json();
+    let found = |action: &str, object: &str| {
+        let items = log["items"].as_array().expect("items").iter();
+        items
+            .filter(|item| item["action"] == action && item["object"] == object)
+            .count()
+    };
+    assert_eq!(found("read", "/v1/contacts/c1"), 1, "{log}");
+    assert_eq!(found("denied", "/v1/keys"), 1, "{log}");
+    assert_eq!(found("change", "POST /v1/keys"), 1, "{log}");
+    assert_eq!(found("read", "contacts, events"), 1, "{log}");
+    assert_eq!(log["total"], 4, "what shows nobody is not noted: {log}");
+    let rows = world
+        .sql(
+            "admin",
+            "select actor, object from audit_log where action = 'denied'",
+        )
+        .await;
+    assert_eq!(
+        rows.json()["rows"].as_array().map(Vec::len),
+        Some(1),
+        "{}",
+        rows.text()
+    );
+    for (key, path) in [("revops", "/v1/audit-log"), ("service", "/v1/audit-log")] {
+        assert_eq!(world.get(key, path).await.status, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(
+        world.sql("revops", "select * from audit_log").await.json()["code"],
+        "unknown_table"
+    );
+    assert_eq!(world.get("foreign", "/v1/audit-log").await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn an_export_of_a_person_holds_what_is_stored_about_it() {
+    let world = World::new().await;
+    let all = world
+        .get("wayne-admin", "/v1/privacy/export?subject=c1")
+        .await
+        .json();
+    assert_eq!(all["record"][0]["contact_id"], "c1", "{all}");
+    assert_eq!(all["events"].as_array().map(Vec::len), Some(5), "{all}");
+    assert_eq!(all["score_history"].as_array().map(Vec::len), Some(4), "{all}");
+    let nobody = world
+        .get("wayne-admin", "/v1/privacy/export?subject=nobody")
+        .await
+        .json();
+    assert_eq!(nobody["record"].as_array().map(Vec::len), Some(0), "{nobody}");
+    for bad in [r#"{"subject":" "}"#, r#"{"subject":"c1","all":true}"#, "{}"] {
+        let reply = world
+            .call("admin", Method::POST, "/v1/privacy/erasures", &[], bad)
+            .await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+}
+
+/// Expired, revoked, foreign and garbage credentials, and tokens that are none: one answer.
+#[tokio::test]
+async fn bad_credentials_are_told_apart_by_nothing() {
+    let world = World::new().await;
+    let made = world
+        .call(
+            "admin",
+            Method::POST,
+            "/v1/keys",
+            &[],
+            r#"{"role":"admin","name":"gone"}"#,
+        )
+        .await
+        .json();
+    let path = format!("/v1/keys/{}", made["key"]["key_id"].as_str().expect("id"));
+    world.call("admin", Method::DELETE, &path, &[], "").await;
+    let revoked = made["secret"].as_str().expect("secret").to_owned();
+    let mut seen = std::collections::BTreeSet::new();
+    for key in [
+        revoked.as_str(),
+        "rg_nobody_nothing",
+        "",
+        "ey.ey.ey",
+        "eyJhbGciOiJub25lIn0.e30.",
+        "\u{e9}",
+    ] {
+        let bearer = format!("Bearer {key}");
+        let reply = world
+            .call("", Method::GET, "/v1/contacts", &[("authorization", &bearer)], "")
+            .await;
+        let mut body = reply.json();
+        body.as_object_mut().expect("object").remove("request_id");
+        seen.insert((reply.status.as_u16(), body.to_string()));
+    }
+    assert_eq!(seen.len(), 1, "{seen:?}");
+}
+
+#[tokio::test]
+async fn people_of_an_identity_provider_sign_in_once_in_the_browser_that_began() {
+    let mut settings = ApiSettings::default();
+    settings.oidc = crate::access::oidc_tests::settings();
+    let world = World::with(settings).await;
+    let form = world.call("", Method::GET, "/ui/sign-in", &[], "").await;
+    assert!(form.text().contains("Sign in with Acme"), "{}", form.text());
+    let begin = async || {
+        let path = format!(
+            "/ui/oidc/start?issuer={}&next=/ui/deals",
+            crate::web::encoded(crate::access::oidc_tests::ISSUER)
+        );
+        let reply = world.call("", Method::GET, &path, &[], "").await;
+        assert_eq!(reply.status, StatusCode::SEE_OTHER, "{}", reply.text());
+        let target = reply.headers["location"].to_str().expect("text").to_owned();
+        let cookie = reply.headers["set-cookie"].to_str().expect("text");
+        let cookie = cookie.split(';').next().expect("a part").to_owned();
+        let part = |name: &str| {
+            let (_, rest) = target.split_once(&format!("{name}=")).expect("there");
+            rest.split('&').next().expect("a value").to_owned()
+        };
+        assert_eq!(part("code_challenge_method"), "S256");
+        (part("state"), part("nonce"), cookie)
+    };
+    let finish = async |state: &str, nonce: &str, cookie: &str, audience: &str| {
+        let now = super::world::NOW.micros() / 1_000_000;
+        let claims = serde_json::json!({
+            "iss": crate::access::oidc_tests::ISSUER, "aud": audience, "sub": "jo", "exp": now + 60, "nonce": nonce,
+            "roles": ["rep"], "crm_user": "rep-2",
+        });
+        let token = crate::access::oidc_tests::token("k1", &claims);
+        *world.provider.tokens.lock() = serde_json::json!({"id_token": token});
+        let path = format!("/ui/oidc/callback?code=c0de&state={state}");
+        let headers = [("cookie", cookie), ("host", "localhost")];
+        world.call("", Method::GET, &path, &headers, "").await
+    };
+    let (state, nonce, cookie) = begin().await;
+    let entered = finish(&state, &nonce, &cookie, "web").await;
+    assert_eq!(entered.status, StatusCode::SEE_OTHER, "{}", entered.text());
+    assert_eq!(entered.headers["location"], "/ui/deals");
+    let session = entered.headers["set-cookie"].to_str().expect("text");
+    let session = session.split(';').next().expect("a part").to_owned();
+    // `acme` is the issuer's tenant; the claims say it is `rep-2`.
+    let page = world
+        .call("", Method::GET, "/ui/contacts", &[("cookie", &session)], "")
+        .await;
+    assert!(
+        page.text().contains("Name 2") && !page.text().contains("Name 1"),
+        "{}",
+        page.text()
+    );
+    let form = world.provider.forms.lock().last().cloned().expect("a form");
+    assert_eq!(
+        (form["code"].as_str(), form["grant_type"].as_str()),
+        ("c0de", "authorization_code")
+    );
+    assert!(form["code_verifier"].len() >= 43);
+    // Used up, begun elsewhere, of another sign-in, for another client, never begun.
+    let (fresh, right, own) = begin().await;
+    let (other, _, _) = begin().await;
+    for (state, nonce, cookie, audience) in [
+        (state.as_str(), nonce.as_str(), cookie.as_str(), "web"),
+        (other.as_str(), right.as_str(), "revgauge_oidc=x", "web"),
+        (fresh.as_str(), "wrong", own.as_str(), "web"),
+        ("never", right.as_str(), own.as_str(), "web"),
+    ] {
+        let refused = finish(state, nonce, cookie, audience).await;
+        assert_eq!(
+            refused.status,
+            StatusCode::UNAUTHORIZED,
+            "{state}: {}",
+            refused.text()
+        );
+    }
+    let (state, nonce, cookie) = begin().await;
+    assert_eq!(
+        finish(&state, &nonce, &cookie, "revgauge").await.status,
+        StatusCode::UNAUTHORIZED
+    );
 }

@@ -131,6 +131,9 @@ async fn real_answers_fit_the_document() {
             if path.ends_with("/changes") || path == "/v1/waterfall" {
                 target.push_str("?from=2026-01-01");
             }
+            if path == "/v1/privacy/export" {
+                target.push_str("?subject=c1");
+            }
             let body = match path.as_str() {
                 "/v1/sql" => r#"{"sql":"select * from events"}"#,
                 "/v1/keys" => r#"{"role":"service","name":"x"}"#,
@@ -139,7 +142,8 @@ async fn real_answers_fit_the_document() {
                 "/v1/saved-reports/{report_id}/schedule" => {
                     r#"{"cron":"0 7 * * 1","timezone":"Europe/Berlin","target":{"kind":"file"}}"#
                 }
-                "/v1/users" => r#"{"role":"manager","login":"mo","password":"correct horse"}"#,
+                "/v1/privacy/erasures" => r#"{"subject":"c1"}"#,
+                "/v1/users" => r#"{"role":"revops","login":"mo","password":"correct horse"}"#,
                 _ => "",
             };
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("method");

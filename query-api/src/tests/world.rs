@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use rand::{SeedableRng, rngs::StdRng};
 use revgauge_contract::{
     ErrorKind, Position, Refusal, Timestamp,
-    access::{Colleague, Owned, Ownership, Rights, Role},
+    access::{Caller, Colleague, Owned, Ownership, Rights, Role},
     cut::{Cut, CutReader, LakeTable, Watermark},
     error::Failure,
     event::{Event, EventDraft, Reception},
@@ -51,7 +51,9 @@ use tokio::{runtime::Runtime, sync::Notify};
 use tower::ServiceExt as _;
 
 use crate::{
-    access::{KeySettings, KeyStore, UserSettings, UserStore},
+    access::{
+        AuditLog, AuditSettings, KeySettings, KeyStore, Oidc, UserSettings, UserStore, oidc_tests::Provider,
+    },
     api::{Api, ApiParts, router},
     reports::SavedReports,
     rest::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource},
@@ -90,6 +92,8 @@ pub(super) struct World {
     pub(super) keys: BTreeMap<&'static str, String>,
     /// Letters the doors were told to keep.
     pub(super) kept: Arc<Mutex<Vec<DeadLetter>>>,
+    /// The identity provider.
+    pub(super) provider: Arc<Provider>,
 }
 
 pub(super) struct Reply {
@@ -183,6 +187,7 @@ impl World {
         .await
         .expect("opens");
         let feed = Arc::new(MemoryFeed::default());
+        let provider = Arc::new(Provider::default());
         let kept = Arc::new(Mutex::new(Vec::new()));
         let intake = Arc::new(Intake::default());
         let api = Api::new(ApiParts {
@@ -198,6 +203,16 @@ impl World {
             }),
             users,
             saved,
+            oidc: Oidc::new(
+                settings.oidc.clone(),
+                Arc::<Provider>::clone(&provider) as _,
+                Arc::<ManualClock>::clone(&clock) as _,
+            ),
+            audit: AuditLog::open(
+                Arc::new(InMemory::new()),
+                AuditSettings::default(),
+                Arc::<ManualClock>::clone(&clock),
+            ),
             intake: Arc::<Intake>::clone(&intake),
             clock,
             settings,
@@ -212,6 +227,7 @@ impl World {
             intake,
             keys,
             kept,
+            provider,
         }
     }
 
@@ -828,7 +844,7 @@ impl MemoryFeed {
             new_value: Some(12.5),
             old_tier: None,
             new_tier: Some("B".to_owned()),
-            reason: marked(tenant, "a reply"),
+            reason: marked_of(tenant, entity[1..].parse().unwrap_or(1), "a reply"),
             cause: Cause::Event,
             as_of: NOW,
             definition: "default@1".to_owned(),
@@ -939,5 +955,18 @@ impl StatusSource for Status {
 
     async fn replay_dead_letters(&self, _: &str) -> Result<ReplayReport, Failure> {
         Ok(ReplayReport::default())
+    }
+
+    async fn request_erasure(
+        &self,
+        caller: &Caller,
+        subject: String,
+        _: Vec<String>,
+    ) -> Result<Value, Failure> {
+        Ok(json!({"tenant_id": *caller.tenant_id, "subject": subject}))
+    }
+
+    async fn erasures(&self, _: &str) -> Result<Value, Failure> {
+        Ok(json!({"waiting": [], "done": []}))
     }
 }

@@ -15,7 +15,7 @@ use super::{
     session::Session,
     visit::Visit,
 };
-use crate::{api::Api, problem::Problem};
+use crate::{access::AuditAction, api::Api, problem::Problem};
 
 const COOKIE: &str = "revgauge_session";
 
@@ -27,8 +27,24 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(super) async fn gate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     match enter(&api, &request) {
         Ok(Some(visit)) => {
+            let caller = visit.session.caller.clone();
+            let changes = request.method() != Method::GET;
+            let path = visit.path.clone();
             request.extensions_mut().insert(visit);
-            next.run(request).await
+            let response = next.run(request).await;
+            // What a page reads is noted query by query.
+            let action = match response.status() {
+                StatusCode::FORBIDDEN => Some(AuditAction::Denied),
+                status if changes && !status.is_client_error() && !status.is_server_error() => {
+                    Some(AuditAction::Change)
+                }
+                _ => None,
+            };
+            if let Some(action) = action {
+                let status = response.status();
+                api.audit.note(&caller, action, "web", &path, status.as_str());
+            }
+            response
         }
         Ok(None) => {
             let wanted = request
@@ -56,11 +72,7 @@ fn enter(api: &Arc<Api>, request: &Request) -> Result<Option<Visit>, Problem> {
 /// The session of a cookie, if its key or user is still good.
 fn session_of(api: &Api, headers: &HeaderMap) -> Option<Session> {
     let session = api.web.find(&cookie(headers)?, api.clock.now())?;
-    let good = match &session.login {
-        Some(login) => api.users.still_good(login),
-        None => api.keys.still_good(&session.caller),
-    };
-    good.then_some(session)
+    session.is_good(api).then_some(session)
 }
 
 /// Browsers say where a form comes from; another site's is refused before its token is looked at.
@@ -83,12 +95,17 @@ pub(super) fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// The token in the request's cookie.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+    named_cookie(headers, COOKIE)
+}
+
+/// The value of a cookie.
+pub(super) fn named_cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
         .map(str::to_owned)
 }
 

@@ -27,10 +27,7 @@ pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response,
             feed.grown_past(after.position).await;
             sleep(GATHER).await;
             // A session that ended meanwhile hears no more.
-            let good = match &visit.session.login {
-                Some(login) => visit.api.users.still_good(login),
-                None => visit.api.keys.still_good(&visit.session.caller),
-            };
+            let good = visit.session.is_good(&visit.api);
             if !good || visit.api.clock.now() >= visit.session.ends_at {
                 return None;
             }

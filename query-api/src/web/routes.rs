@@ -15,7 +15,7 @@ use super::{
     admin, coaching, data, deal, deals, forecast,
     gate::{gate, lock_down},
     layout::Oops,
-    leads, live, people, reports, saved, sign_in, team, workbench,
+    leads, live, oidc, people, reports, saved, sign_in, team, workbench,
 };
 use crate::{api::Api, problem::Problem};
 
@@ -59,6 +59,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/", get(async || Redirect::to("/ui/forecast")))
         .route("/ui", get(async || Redirect::to("/ui/forecast")))
         .route("/ui/sign-in", get(sign_in::form).post(sign_in::enter))
+        .route("/ui/oidc/start", get(oidc::start))
+        .route("/ui/oidc/callback", get(oidc::callback))
         .route(
             "/ui/assets/style.css",
             get(async || asset("text/css", include_str!("assets/style.css"))),

@@ -8,7 +8,9 @@ use rand::{RngCore, TryRngCore as _, rngs::OsRng};
 use revgauge_contract::{Timestamp, access::Caller};
 use sha2::{Digest as _, Sha256};
 
-use super::{ask::Answers, settings::WebSettings};
+use crate::{access::OIDC_PREFIX, api::Api};
+
+use super::{ask::Answers, oidc::OnTheWay, settings::WebSettings};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -26,6 +28,16 @@ pub(super) struct Session {
     pub(super) ends_at: Timestamp,
 }
 
+impl Session {
+    /// Whether what opened it is still good: its user, its key, or until it ends the word of an identity provider.
+    pub(super) fn is_good(&self, api: &Api) -> bool {
+        match &self.login {
+            Some(login) => api.users.still_good(login),
+            None => self.caller.key_id.starts_with(OIDC_PREFIX) || api.keys.still_good(&self.caller),
+        }
+    }
+}
+
 type Digest = [u8; 32];
 
 /// What the dashboards keep between requests. A restart ends all sessions.
@@ -37,6 +49,7 @@ pub(crate) struct WebState {
     pub(super) attempts: DefaultKeyedRateLimiter<String>,
     pub(super) answers: Answers,
     pub(super) past_answers: Answers,
+    pub(super) on_the_way: OnTheWay,
 }
 
 impl fmt::Debug for WebState {
@@ -58,6 +71,7 @@ impl WebState {
             attempts: RateLimiter::keyed(Quota::per_minute(attempts)),
             answers: Answers::new(settings.fresh_ms, settings.max_answers),
             past_answers: Answers::new(settings.past_ms, settings.max_answers),
+            on_the_way: OnTheWay::default(),
         }
     }
 
@@ -118,7 +132,7 @@ impl WebState {
     }
 
     /// 256 random bits as text.
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         use std::fmt::Write as _;
         let mut bytes = [0_u8; 32];
         self.random.lock().fill_bytes(&mut bytes);

@@ -40,20 +40,21 @@ pub(super) async fn form(
             return Ok(bare(
                 "Sign in",
                 StatusCode::UNAUTHORIZED,
-                &sign_in_form(&pairs, Some(note)),
+                &sign_in_form(&api, &pairs, Some(note)),
             ));
         };
         let session = api.web.open(link.caller, link.name, None, now);
         return Ok(entered(&api, &headers, &session, "/ui/"));
     }
-    Ok(bare("Sign in", StatusCode::OK, &sign_in_form(&pairs, None)))
+    Ok(bare("Sign in", StatusCode::OK, &sign_in_form(&api, &pairs, None)))
 }
 
-fn sign_in_form(pairs: &Pairs, note: Option<&str>) -> Markup {
+fn sign_in_form(api: &Api, pairs: &Pairs, note: Option<&str>) -> Markup {
     html! {
         div.card.sign-in {
             h1 { "Sign in to Revgauge" }
             @if let Some(note) = note { p.error role="alert" { (note) } }
+            (super::oidc::links(api, pairs.get("next").unwrap_or_default()))
             form method="post" action="/ui/sign-in" {
                 input type="hidden" name="next" value=(pairs.get("next").unwrap_or_default());
                 label { "Name or mail address"
@@ -89,7 +90,7 @@ pub(super) async fn enter(
         return Ok(bare(
             "Sign in",
             StatusCode::TOO_MANY_REQUESTS,
-            &sign_in_form(&pairs, Some(note)),
+            &sign_in_form(&api, &pairs, Some(note)),
         ));
     }
     let now = api.clock.now();
@@ -107,7 +108,7 @@ pub(super) async fn enter(
         return Ok(bare(
             "Sign in",
             StatusCode::UNAUTHORIZED,
-            &sign_in_form(&pairs, Some(note)),
+            &sign_in_form(&api, &pairs, Some(note)),
         ));
     };
     let session = api.web.open(caller, name, login, now);
@@ -116,11 +117,11 @@ pub(super) async fn enter(
 }
 
 /// Only pages of ours: `//host` and `/\host` lead elsewhere.
-fn own_path(path: &str) -> bool {
+pub(super) fn own_path(path: &str) -> bool {
     path.starts_with("/ui/") && !path.contains(['\\', '\r', '\n'])
 }
 
-fn entered(api: &Api, headers: &HeaderMap, token: &str, next: &str) -> Response {
+pub(super) fn entered(api: &Api, headers: &HeaderMap, token: &str, next: &str) -> Response {
     let seconds = u64::from(api.settings.web.session_hours) * 3_600;
     let cookie = set_cookie(headers, token, seconds);
     ([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response()

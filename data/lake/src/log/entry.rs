@@ -44,6 +44,8 @@ pub(crate) enum Reason {
     Compaction,
     /// Rows past the retention go.
     Retention,
+    /// Rows of an erased person go.
+    Erasure,
 }
 
 /// One commit to be.
@@ -125,6 +127,7 @@ impl Log {
             Reason::Retention => DeltaOperation::Delete {
                 predicate: Some(format!("{} < retention", self.layout.time)),
             },
+            Reason::Erasure => DeltaOperation::Delete { predicate: None },
         }
     }
 }

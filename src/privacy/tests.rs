@@ -1,0 +1,239 @@
+//! An erasure on a real store: a needle in every field and place, then a scan of every byte that is stored.
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request as HttpRequest, StatusCode},
+};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::doors::operator_key;
+
+const ADDRESS: &str = "needle.person@acme.example";
+const ID: &str = "needle-contact-1";
+const PHONE: &str = "+49-NEEDLE-555";
+
+async fn post(node: &Node, path: &str, body: &str) -> (StatusCode, String) {
+    let key = operator_key(node.operator_secret(), "acme");
+    let request = HttpRequest::post(path)
+        .header("authorization", format!("Bearer {key}"))
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_owned()))
+        .expect("request");
+    let response = node.router().oneshot(request).await.expect("infallible");
+    let status = response.status();
+    let bytes = to_bytes(response.into_body(), 1 << 24).await.expect("body");
+    (status, String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn event(id: &str, kind: &str, rest: Value) -> Value {
+    let mut event = json!({"event_id": id, "type": kind, "event_time": "2026-01-05T10:00:00Z"});
+    if let (Some(members), Value::Object(rest)) = (event.as_object_mut(), rest) {
+        members.extend(rest);
+    }
+    event
+}
+
+fn events() -> Value {
+    let own = |id: &str, kind: &str, payload: Value| {
+        event(
+            id,
+            kind,
+            json!({"contact_id": ID, "email": ADDRESS, "deal_id": "d1", "account_id": "a1", "payload": payload}),
+        )
+    };
+    json!([
+        event(
+            "o1",
+            "contact.upserted",
+            json!({"contact_id": ID, "email": ADDRESS, "payload": {
+                "name": "Needle Person", "email": ADDRESS, "mobile_phone": PHONE, "title": "CFO", "account_id": "a1", "owner_id": "u1",
+            }})
+        ),
+        event(
+            "o2",
+            "contact.upserted",
+            json!({"contact_id": "other-contact", "email": "other@acme.example", "payload": {
+                "name": "Needle Person", "email": "other@acme.example", "account_id": "a1", "owner_id": "u1",
+            }})
+        ),
+        event(
+            "o3",
+            "account.upserted",
+            json!({"account_id": "a1", "payload": {"name": "Acme", "domain": "acme.example"}})
+        ),
+        event(
+            "o4",
+            "deal.upserted",
+            json!({"deal_id": "d1", "payload": {
+                "name": "Deal", "account_id": "a1", "contact_id": ID, "amount": 1000, "stage": "proposal",
+                "next_step": format!("write to {ADDRESS}"),
+            }})
+        ),
+        event(
+            "o5",
+            "role.upserted",
+            json!({"deal_id": "d1", "contact_id": ID, "payload": {"role": "Champion"}})
+        ),
+        own("e1", "email.replied", json!({"subject": "hi", "from": ADDRESS})),
+        own(
+            "needle-contact-1-e2",
+            "email.clicked",
+            json!({"url": format!("https://x.example/?u={ADDRESS}")})
+        ),
+        event(
+            "e3",
+            "transcript.recorded",
+            json!({"deal_id": "d1", "user_id": "u1", "payload": {
+                "consent": true, "segments": [{"role": "rep", "text": format!("Needle Person said call {PHONE} or {ADDRESS}")}],
+            }})
+        ),
+        event(
+            "e4",
+            "email.replied",
+            json!({"contact_id": "other-contact", "deal_id": "d1", "payload": {
+                "cc": [ADDRESS.to_uppercase()], "text": "with Needle Person",
+            }})
+        ),
+    ])
+}
+
+fn request() -> Request {
+    Request {
+        tenant_id: "acme".to_owned(),
+        subject: ADDRESS.to_owned(),
+        also: Vec::new(),
+        requested_at: SystemClock.now(),
+        requested_by: "operator".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_an_erasure_no_byte_of_the_person_is_stored() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut settings = Settings::default();
+    settings.store.url = folder.path().join("data").display().to_string();
+    let grace = Duration::from_secs(30);
+    let node = Box::pin(Node::open(&settings, Purpose::Command))
+        .await
+        .expect("opens");
+    let (status, text) = post(&node, "/v1/events", &events().to_string()).await;
+    assert!(status.is_success(), "{status} {text}");
+    // A refused event is kept with its bytes.
+    let refused = json!([{"event_id": "bad", "event_time": "soon", "email": ADDRESS}]);
+    post(&node, "/v1/events", &refused.to_string()).await;
+    Box::pin(node.close(grace)).await.expect("closes");
+
+    let store = revgauge_store::open(&settings.store.url, &settings.store.options)
+        .await
+        .expect("opens")
+        .store;
+    let needles = [ADDRESS, ID, PHONE].map(str::to_lowercase);
+    let before = scan(store.as_ref(), &needles).await.expect("scans").found;
+    for place in ["lake/events/", "checkpoints/", "dead-letters/"] {
+        assert!(
+            before.iter().any(|path| path.starts_with(place)),
+            "nothing in {place}: {before:?}"
+        );
+    }
+
+    let report = Box::pin(erase(&settings, &request())).await.expect("erased");
+    assert!(report.lake_rows_removed >= 4, "{report:?}");
+    assert_eq!(report.dead_letters, 1, "{report:?}");
+    let after = scan(store.as_ref(), &needles).await.expect("scans");
+    assert_eq!(after.found, Vec::<String>::new());
+    assert!(
+        after.objects > 5 && report.objects_scanned > 5,
+        "{after:?} {report:?}"
+    );
+    // The very bytes on the disk, read without our store.
+    assert_eq!(raw_hits(folder.path(), &needles), Vec::<String>::new());
+
+    // What is left works, and the others are whole.
+    let node = Box::pin(Node::open(&settings, Purpose::Command))
+        .await
+        .expect("opens");
+    let (status, rows) = post(
+        &node,
+        "/v1/sql",
+        &json!({"sql": "select contact_id, name, email from contacts order by 1"}).to_string(),
+    )
+    .await;
+    assert!(status.is_success(), "{rows}");
+    assert!(
+        rows.contains("other-contact") && rows.contains("Needle Person"),
+        "the namesake stays: {rows}"
+    );
+    assert!(!rows.contains(ID), "{rows}");
+    let (_, rows) = post(
+        &node,
+        "/v1/sql",
+        &json!({"sql": "select count(*) n from events"}).to_string(),
+    )
+    .await;
+    assert!(rows.contains("\"n\":5"), "{rows}");
+    // Events still come in.
+    let (status, text) = post(
+        &node,
+        "/v1/events",
+        &json!([event(
+            "n1",
+            "email.replied",
+            json!({"contact_id": "other-contact"})
+        )])
+        .to_string(),
+    )
+    .await;
+    assert!(status.is_success(), "{status} {text}");
+    Box::pin(node.close(grace)).await.expect("closes");
+}
+
+fn raw_hits(folder: &std::path::Path, needles: &[String]) -> Vec<String> {
+    let mut hits = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("lists") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).expect("reads");
+            let text = String::from_utf8_lossy(&bytes).to_lowercase();
+            if needles.iter().any(|needle| text.contains(needle)) {
+                hits.push(path.display().to_string());
+            }
+        }
+    }
+    hits
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_waits_for_the_next_start() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut settings = Settings::default();
+    settings.store.url = folder.path().join("data").display().to_string();
+    let node = Box::pin(Node::open(&settings, Purpose::Command))
+        .await
+        .expect("opens");
+    post(&node, "/v1/events", &events().to_string()).await;
+    let body = json!({"subject": ADDRESS}).to_string();
+    let (status, text) = post(&node, "/v1/privacy/erasures", &body).await;
+    assert!(status.is_success(), "{status} {text}");
+    Box::pin(node.close(Duration::from_secs(30)))
+        .await
+        .expect("closes");
+    Box::pin(run_waiting(&settings)).await.expect("carried out");
+    assert_eq!(
+        raw_hits(folder.path(), &[ADDRESS.to_owned(), ID.to_owned()]),
+        Vec::<String>::new()
+    );
+    let store = revgauge_store::open(&settings.store.url, &settings.store.options)
+        .await
+        .expect("opens")
+        .store;
+    assert_eq!(waiting(store.as_ref()).await.expect("lists"), []);
+    assert_eq!(reports(store.as_ref(), "acme").await.expect("lists").len(), 1);
+    assert_eq!(reports(store.as_ref(), "other").await.expect("lists").len(), 0);
+}
