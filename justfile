@@ -10,7 +10,7 @@ check:
 test:
     cargo test --workspace
 
-# Crash test at 50 instants, more simulation seeds, real SDKs and real data, release benchmarks.
+# Crash test at 50 instants, 10,000 random queries after marks of others, more simulation seeds, real SDKs and real data, release benchmarks.
 slow:
     cargo build --release
     tests/slow/run

@@ -579,6 +579,9 @@ pub(crate) enum PrivacyCommand {
         #[arg(long)]
         also: Vec<String>,
     },
+    /// Take the words of texts past their retention out of everything that is stored. Needs the server stopped.
+    #[command(after_help = "Example:\n  revgauge privacy retain")]
+    Retain,
     /// Erasures that wait, and reports of those carried out.
     #[command(after_help = "Example:\n  revgauge privacy status")]
     Status,

@@ -4,6 +4,7 @@
 //! opens. The order makes a crash harmless: what was rewritten stays rewritten, and the request is there until the scan
 //! has found nothing, so the next start does it again.
 
+mod expiry;
 mod person;
 mod scan;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use revgauge_contract::{
     cut::LakeTable,
     score::{EntityKind, ScoreService},
     statistics::Knowledge,
-    time::SystemClock,
+    time::{DAY_US, SystemClock},
 };
 use revgauge_journal::{JournalName, erasure as journal_erasure};
 use revgauge_lake::{Lake, LakeSettings};
@@ -30,7 +31,7 @@ use crate::{
     doors::letter_bytes,
     run_file,
     settings::Settings,
-    wire::{Node, Purpose},
+    wire::{self, Node, Purpose},
 };
 
 /// Requests that wait.
@@ -244,13 +245,7 @@ async fn purge(settings: &Settings, request: &Request, person: &Person) -> Resul
     let opened = revgauge_store::open(&settings.store.url, &settings.store.options).await?;
     let _lock = opened.local_dir.as_deref().map(run_file::lock).transpose()?;
     let store = opened.store;
-    let at_once = LakeSettings {
-        removed_file_retention_ms: 0,
-        orphan_retention_ms: 0,
-        log_retention_ms: 0,
-        ..settings.lake.clone()
-    };
-    let lake = Lake::open(Arc::clone(&store), at_once, Arc::new(SystemClock)).await?;
+    let lake = Lake::open(Arc::clone(&store), at_once(settings), Arc::new(SystemClock)).await?;
     let events = lake
         .rewrite(LakeTable::Events, &|batch| person.events(batch))
         .await?;
@@ -279,6 +274,66 @@ async fn purge(settings: &Settings, request: &Request, person: &Person) -> Resul
         texts_looked_for: person.needles().len(),
         kept: KEPT.map(str::to_owned).to_vec(),
     })
+}
+
+/// What a round of text retention did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Expired {
+    /// Texts said before then have lost their words.
+    pub(crate) before: Timestamp,
+    pub(crate) lake_files_rewritten: usize,
+    pub(crate) journal_objects: usize,
+}
+
+/// Takes the words of texts past the retention of the text definitions out of lake, journal and state, on a store that no
+/// server is open on. Their events stay, with when, who and how.
+///
+/// Cost: reads the whole lake; when something was past its time, writes those files and computes the state anew.
+///
+/// # Errors
+/// What a room met; doing it again finishes it.
+pub(crate) async fn expire_texts(settings: &Settings) -> Result<Expired> {
+    const GRACE: Duration = Duration::from_secs(60);
+    let days = wire::definitions(settings)?.text_signals.retention_days;
+    let span_us = (days * DAY_US as f64) as i64;
+    let before = SystemClock.now().plus_micros(-span_us);
+    let node = Box::pin(Node::open(settings, Purpose::Command)).await?;
+    Box::pin(node.close(GRACE)).await?;
+    let expired = {
+        let opened = revgauge_store::open(&settings.store.url, &settings.store.options).await?;
+        let _lock = opened.local_dir.as_deref().map(run_file::lock).transpose()?;
+        let store = opened.store;
+        let lake = Lake::open(Arc::clone(&store), at_once(settings), Arc::new(SystemClock)).await?;
+        let change = |batch: &arrow::array::RecordBatch| expiry::events(batch, before);
+        let rewritten = lake.rewrite(LakeTable::Events, &change).await?;
+        lake.shutdown().await?;
+        let compression = settings.journal.compression;
+        let journal_objects =
+            journal_erasure::rewrite(store.as_ref(), JournalName::Events, compression, &change).await?;
+        if rewritten.files_rewritten + journal_objects > 0 {
+            delete_all(store.as_ref(), "checkpoints").await?;
+        }
+        Expired {
+            before,
+            lake_files_rewritten: rewritten.files_rewritten,
+            journal_objects,
+        }
+    };
+    if expired.lake_files_rewritten + expired.journal_objects > 0 {
+        let node = Box::pin(Node::open(settings, Purpose::Command)).await?;
+        Box::pin(node.close(GRACE)).await?;
+    }
+    Ok(expired)
+}
+
+/// Settings of a lake that keeps nothing that was replaced.
+fn at_once(settings: &Settings) -> LakeSettings {
+    LakeSettings {
+        removed_file_retention_ms: 0,
+        orphan_retention_ms: 0,
+        log_retention_ms: 0,
+        ..settings.lake.clone()
+    }
 }
 
 /// Folders whose objects have rewriters of their own, or are the request itself.

@@ -29,6 +29,7 @@ pub(crate) async fn run(context: &Context, command: PrivacyCommand) -> Result<()
             outcome
         }
         PrivacyCommand::Erase { subject, also } => erase(context, client, subject, also).await,
+        PrivacyCommand::Retain => retain(context, client).await,
         PrivacyCommand::Status => {
             let answer = client.get("/v1/privacy/erasures").await;
             client.close().await?;
@@ -83,6 +84,26 @@ async fn erase(context: &Context, client: Client, subject: String, also: Vec<Str
     );
     for kept in &report.kept {
         say!("- {kept}");
+    }
+    Ok(())
+}
+
+async fn retain(context: &Context, client: Client) -> Result<()> {
+    let in_process = client.node().is_some();
+    client.close().await?;
+    if !in_process {
+        bail!("texts past their retention are taken out of a store at rest: stop the server first");
+    }
+    let done = Box::pin(privacy::expire_texts(&context.settings)).await?;
+    if context.common.json {
+        say!("{:#}", json!(done));
+    } else {
+        say!(
+            "texts said before {} have no words any more; {} lake files and {} journal objects were rewritten",
+            done.before,
+            done.lake_files_rewritten,
+            done.journal_objects
+        );
     }
     Ok(())
 }

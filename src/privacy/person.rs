@@ -279,7 +279,7 @@ fn cell<'a>(batch: &'a RecordBatch, name: &str, row: usize) -> Option<&'a str> {
 }
 
 /// The batch with other texts where `change` gives one; `None` when it gives none.
-fn map_texts(
+pub(super) fn map_texts(
     batch: &RecordBatch,
     change: impl Fn(&str, usize, &str) -> Option<String>,
 ) -> Result<Option<RecordBatch>, ArrowError> {

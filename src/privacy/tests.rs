@@ -189,6 +189,46 @@ async fn after_an_erasure_no_byte_of_the_person_is_stored() {
     Box::pin(node.close(grace)).await.expect("closes");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_past_their_retention_go_and_their_events_stay() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut settings = Settings::default();
+    settings.store.url = folder.path().join("data").display().to_string();
+    let node = Box::pin(Node::open(&settings, Purpose::Command))
+        .await
+        .expect("opens");
+    let said = |id: &str, at: Timestamp, text: &str| {
+        let payload = json!({"consent": true, "text": text});
+        json!({"event_id": id, "type": "transcript.recorded", "event_time": at, "deal_id": "d1", "payload": payload})
+    };
+    let now = SystemClock.now();
+    let events = json!([
+        said("old", now.plus_micros(-400 * DAY_US), "words-of-old"),
+        said("new", now.plus_micros(-DAY_US), "words-of-new"),
+    ]);
+    let (status, text) = post(&node, "/v1/events?history=true", &events.to_string()).await;
+    assert!(status.is_success(), "{status} {text}");
+    Box::pin(node.close(Duration::from_secs(30)))
+        .await
+        .expect("closes");
+    let done = Box::pin(expire_texts(&settings)).await.expect("done");
+    assert!(done.lake_files_rewritten > 0, "{done:?}");
+    let store = revgauge_store::open(&settings.store.url, &settings.store.options)
+        .await
+        .expect("opens")
+        .store;
+    let found = async |text: &str| {
+        scan(store.as_ref(), &[text.to_owned()])
+            .await
+            .expect("scans")
+            .found
+    };
+    assert_eq!(found("words-of-old").await, Vec::<String>::new());
+    assert!(!found("words-of-new").await.is_empty());
+    let again = Box::pin(expire_texts(&settings)).await.expect("done");
+    assert_eq!((again.lake_files_rewritten, again.journal_objects), (0, 0));
+}
+
 fn raw_hits(folder: &std::path::Path, needles: &[String]) -> Vec<String> {
     let mut hits = Vec::new();
     let mut folders = vec![folder.to_owned()];

@@ -62,20 +62,30 @@ pub(super) async fn export(
     };
     let about = |columns: [&str; 2]| -> Expr { any_of(columns[0], &keys).or(any_of(columns[1], &keys)) };
     let limit = api.settings.sql.max_rows;
-    let rows =
-        async |table: &'static str, filter: Expr, json_columns: &[&str]| -> Result<(Value, bool), Problem> {
-            let found =
-                table_rows(&api, &caller, Source::Table(table), filter, Vec::new(), limit - 1).await?;
-            let (mut rows, _, more) = found;
-            unfold(&mut rows, json_columns);
-            strip(&mut rows);
-            Ok((Value::Array(rows), more))
-        };
-    let (events, more_events) = rows("events", about(["contact_id", "email"]), &["payload"]).await?;
+    let rows = async |table: &'static str,
+                      filter: Expr,
+                      order: &[&str],
+                      json_columns: &[&str]|
+           -> Result<(Value, bool), Problem> {
+        let order = order.iter().map(|name| col(*name).sort(true, false)).collect();
+        let found = table_rows(&api, &caller, Source::Table(table), filter, order, limit - 1).await?;
+        let (mut rows, _, more) = found;
+        unfold(&mut rows, json_columns);
+        strip(&mut rows);
+        Ok((Value::Array(rows), more))
+    };
+    let (events, more_events) = rows(
+        "events",
+        about(["contact_id", "email"]),
+        &["event_time", "event_id"],
+        &["payload"],
+    )
+    .await?;
     let of_contact = col("entity_kind")
         .eq(lit("contact"))
         .and(any_of("entity_id", &keys));
-    let (history, more_history) = rows("score_changes", of_contact, &["detail"]).await?;
+    let (history, more_history) =
+        rows("score_changes", of_contact, &["position", "row"], &["detail"]).await?;
     let letters = api.status.dead_letters(tenant, usize::MAX).await?;
     let lower: Vec<String> = keys.iter().map(|key| key.to_lowercase()).collect();
     let letters: Vec<_> = letters
@@ -83,7 +93,10 @@ pub(super) async fn export(
         .filter(|letter| letter.tenant_id == **tenant)
         .filter(|letter| {
             let body = letter.body.to_lowercase();
-            lower.iter().any(|key| body.contains(key.as_str()))
+            lower.iter().any(|key| {
+                // A short key counts as a whole value only.
+                body.contains(&format!("\"{key}\"")) || (key.len() >= 6 && body.contains(key.as_str()))
+            })
         })
         .collect();
     let members = [
