@@ -21,7 +21,7 @@ use pgwire::{
         startup::{Authentication, SecretKey},
     },
 };
-use revgauge_contract::access::{Caller, Role};
+use revgauge_contract::access::{Caller, Scope};
 
 use super::{
     connection::{Connection, duration_ms},
@@ -30,6 +30,7 @@ use super::{
     scram::{self, Exchange},
     sqlstate,
 };
+use crate::access::AuditAction;
 
 /// User name that says: the password is the whole key.
 const KEY_AS_PASSWORD: &str = "revgauge";
@@ -71,10 +72,12 @@ impl Login {
         caller: Caller,
         startup: &HashMap<String, String>,
     ) -> PgWireResult<DefaultServerParameterProvider> {
-        if caller.role == Role::Service {
+        if !caller.role.is_person() || !caller.has_scope(Scope::Sql) {
+            let audit = &self.connection.api.audit;
+            audit.note(&caller, AuditAction::Denied, "postgres", "login", "");
             return Err(sqlstate::fatal(
                 "42501",
-                "a service key may not read with SQL: use a key with the role revops or admin",
+                "a service key, or one without the scope sql, may not read with SQL: use a person's key",
             ));
         }
         let catalog = self

@@ -528,3 +528,22 @@ async fn no_random_query_brings_a_mark_back() {
     assert!(answered * 5 > queries * 4, "{answered} of {} ran", queries * 2);
     assert!(controls * 40 > queries, "{controls} controls saw a mark");
 }
+
+/// The run with the row rule taken away: the same questions of the same asker bring marks.
+#[tokio::test]
+async fn without_the_rule_the_run_finds_marks() {
+    let mut settings = ApiSettings::default();
+    settings.access.roles.rep.rows = vec![crate::access::Rows::All];
+    settings.http.requests_per_second = 100_000;
+    settings.http.burst = 100_000;
+    let world = World::with(settings).await;
+    let mut grammar = Grammar(StdRng::seed_from_u64(11));
+    let mut found = 0;
+    for _ in 0..QUERIES {
+        found += usize::from(has_mark(&world.sql("wayne-rep-2", &grammar.query()).await));
+        if found > 1 {
+            return;
+        }
+    }
+    panic!("{found} of {QUERIES} queries brought a mark");
+}

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
-use revgauge_contract::access::Caller;
+use revgauge_contract::access::{Caller, Scope};
 
 use super::{
     form::Pairs,
@@ -99,7 +99,9 @@ pub(super) async fn enter(
         user.map(|user| (user.caller(), user.login.clone(), Some(user.login)))
     } else {
         let caller = api.keys.authenticate_fresh(key).await;
-        let reader = caller.filter(|caller| caller.role.is_person());
+        let reader = caller.filter(|caller| {
+            caller.role.is_person() && caller.has_scope(Scope::Read) && caller.has_scope(Scope::Sql)
+        });
         reader.map(|caller| (caller.clone(), format!("key {}", caller.key_id), None))
     };
     let Some((caller, name, login)) = found else {
