@@ -25,7 +25,10 @@ use revgauge_contract::{
 use tokio::runtime::Handle;
 
 use crate::{
-    access::{AuditLog, KeyStore, Oidc, Rates, SeenFeed, SeenReports, SeenScores, Sight, Sights, UserStore},
+    access::{
+        AuditLog, KeyStore, Oidc, Rates, SeenFeed, SeenReports, SeenScores, Sight, Sights, UserInfo,
+        UserStore,
+    },
     freshness::Freshness,
     problem::Problem,
     reports::{Catalogue, ReportError, SavedReports},
@@ -190,6 +193,18 @@ impl Api {
             rates,
             requests: AtomicU64::new(0),
         }))
+    }
+
+    /// The caller behind a key id or `user:login` of a tenant, with the rights it has now; `None` when it may not get in.
+    pub(crate) fn caller_named(&self, tenant_id: &str, key_id: &str) -> Option<Caller> {
+        match key_id.strip_prefix("user:") {
+            Some(login) => {
+                let users = self.users.list(tenant_id);
+                let mut good = users.iter().filter(|user| user.ended_at.is_none());
+                good.find(|user| user.login == login).map(UserInfo::caller)
+            }
+            None => self.keys.caller_named(tenant_id, key_id),
+        }
     }
 
     /// What a caller sees of its tenant.

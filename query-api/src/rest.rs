@@ -33,5 +33,5 @@ pub(crate) use arguments::body_bytes;
 pub(crate) use feed::Streams;
 pub(crate) use records::objects as json_objects;
 pub(crate) use routes::router;
-pub(crate) use saved::keep as keep_report;
+pub(crate) use saved::{check_own, keep as keep_report, one_shown_to, shown_to};
 pub(crate) use texts::report as compliance_report;

@@ -358,6 +358,18 @@ impl KeyStore {
             .is_some_and(|entry| entry.usable(now))
     }
 
+    /// The caller behind the public id of a usable key of a tenant; the operator's is administrator of each.
+    #[must_use]
+    pub fn caller_named(&self, tenant_id: &str, key_id: &str) -> Option<Caller> {
+        if key_id == Operator::KEY_ID {
+            return Some(Caller::new(tenant_id, Operator::KEY_ID, Role::Admin));
+        }
+        let now = self.clock.now();
+        let loaded = self.loaded.read();
+        let entry = loaded.by_id.get(key_id).filter(|entry| entry.usable(now))?;
+        (*entry.caller.tenant_id == *tenant_id).then(|| entry.caller.clone())
+    }
+
     /// Reads the newest version from the store.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use revgauge_contract::{
     error::Failure,
     feed::{FeedPage, FeedReader},
     position::{Cursor, Position},
-    reports::{ReportService, WaterfallPart, WaterfallQuestion},
+    reports::{AttributedCredit, AttributionModel, ReportService, WaterfallPart, WaterfallQuestion},
     score::{
         Alert, ChangeExplanation, Contribution, DuplicateAccounts, EntityKind, EntityScores, ScoreService,
     },
@@ -310,6 +310,20 @@ impl ReportService for SeenReports {
         let mut parts = self.inner.waterfall(tenant_id, &question).await?;
         parts.retain(|part| visible.holds(EntityKind::Deal, &part.deal_id));
         Ok(parts)
+    }
+
+    /// Credits are of all deals together and say of nobody whose they are: who may not see everything sees none.
+    async fn attribution(
+        &self,
+        tenant_id: &str,
+        model: AttributionModel,
+        period: Option<(Timestamp, Timestamp)>,
+        as_of: Timestamp,
+    ) -> Result<Vec<AttributedCredit>, Failure> {
+        if self.sight.is_limited() {
+            return Ok(Vec::new());
+        }
+        self.inner.attribution(tenant_id, model, period, as_of).await
     }
 }
 

@@ -115,6 +115,11 @@ impl Sight {
         &self.caller.tenant_id
     }
 
+    /// Whether rows of the tenant are hidden from the caller.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.rows.is_some()
+    }
+
     /// Whether the caller sees all of its tenant as it is stored.
     pub(crate) const fn is_full(&self) -> bool {
         self.rows.is_none() && !self.masks.any()

@@ -200,7 +200,13 @@ async fn rows_of(api: &Arc<Api>, report: &SavedReport) -> Result<Rows, Setback> 
         may_pass: problem.status >= 500 || problem.status == 429,
         why: format!("its query failed: {}", problem.detail),
     };
-    let answer = run_sql(api, &report.tenant_id, request)
+    let maker = api.caller_named(&report.tenant_id, &report.created_by);
+    let maker = maker.ok_or_else(|| Setback {
+        may_pass: false,
+        why: "who saved it may no longer sign in, or is known by an identity provider alone: save it anew"
+            .to_owned(),
+    })?;
+    let answer = run_sql(api, &maker, request)
         .await
         .map_err(|error| refused(error.into()))?;
     let fields = answer.schema.fields().iter();

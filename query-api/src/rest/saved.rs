@@ -6,9 +6,10 @@ use axum::{
     Extension,
     body::Bytes,
     extract::{Path, State, rejection::BytesRejection},
+    http::StatusCode,
     response::Response,
 };
-use revgauge_contract::access::Caller;
+use revgauge_contract::access::{Caller, Role};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
-    let reports = api.saved.list(&caller.tenant_id);
+    let reports = shown_to(&api, &caller);
     let items: Result<Vec<Value>, Problem> =
         reports.iter().map(|report| shown(&api, report, false)).collect();
     Ok(answer(
@@ -86,26 +87,49 @@ pub(super) async fn save(
     let schedule = wanted
         .schedule
         .map(|plan| (plan.cron, plan.timezone, plan.target));
-    let report = keep(
-        &api,
-        &caller,
-        &caller.key_id,
-        &wanted.title,
-        &wanted.sql,
-        schedule,
-    )
-    .await?;
+    let report = keep(&api, &caller, &wanted.title, &wanted.sql, schedule).await?;
     Ok(answer(
         &api.freshness(&caller.tenant_id),
         [("report", shown(&api, &report, true)?)],
     ))
 }
 
+/// The reports a caller may see: those of its tenant, or its own when it may not see everything.
+pub(crate) fn shown_to(api: &Api, caller: &Caller) -> Vec<SavedReport> {
+    let limited = api.sight(caller).is_limited();
+    let mut reports = api.saved.list(&caller.tenant_id);
+    reports.retain(|report| !limited || report.created_by == *caller.key_id);
+    reports
+}
+
+/// One of [`shown_to`].
+pub(crate) fn one_shown_to(api: &Api, caller: &Caller, report_id: &str) -> Result<SavedReport, Problem> {
+    let report = api.saved.get(&caller.tenant_id, report_id)?;
+    if api.sight(caller).is_limited() && report.created_by != *caller.key_id {
+        // As one that does not exist.
+        return Ok(api.saved.get("", report_id)?);
+    }
+    Ok(report)
+}
+
+/// A report is sent with its maker's rights, so only its maker and administrators say where it goes.
+pub(crate) fn check_own(api: &Api, caller: &Caller, report_id: &str) -> Result<(), Problem> {
+    let report = one_shown_to(api, caller, report_id)?;
+    if caller.role == Role::Admin || report.created_by == *caller.key_id {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "not_yours",
+        "a saved report is changed, scheduled and sent by its maker or an administrator",
+    )
+    .hint("save the query as a report of your own"))
+}
+
 /// Tries a query, keeps it and schedules it; what cannot be scheduled is not kept.
 pub(crate) async fn keep(
     api: &Arc<Api>,
     caller: &Caller,
-    by: &str,
     title: &str,
     sql: &str,
     schedule: Option<(String, String, Target)>,
@@ -115,9 +139,9 @@ pub(crate) async fn keep(
         limit_rows: Some(1),
         ..SqlRequest::default()
     };
-    run_sql(api, &caller.tenant_id, trial).await?;
+    run_sql(api, caller, trial).await?;
     let saved = &api.saved;
-    let report = saved.save(&caller.tenant_id, by, title, sql).await?;
+    let report = saved.save(&caller.tenant_id, &caller.key_id, title, sql).await?;
     let Some((cron, timezone, target)) = schedule else {
         return Ok(report);
     };
@@ -143,7 +167,7 @@ pub(super) async fn one(
     Extension(caller): Extension<Caller>,
     Path(report_id): Path<String>,
 ) -> Result<Response, Problem> {
-    let report = api.saved.get(&caller.tenant_id, &report_id)?;
+    let report = one_shown_to(&api, &caller, &report_id)?;
     let deliveries = value(api.saved.deliveries(&caller.tenant_id, &report_id))?;
     Ok(answer(
         &api.freshness(&caller.tenant_id),
@@ -160,6 +184,7 @@ pub(super) async fn remove(
     Extension(caller): Extension<Caller>,
     Path(report_id): Path<String>,
 ) -> Result<Response, Problem> {
+    check_own(&api, &caller, &report_id)?;
     let report = api.saved.remove(&caller.tenant_id, &report_id).await?;
     Ok(answer(
         &api.freshness(&caller.tenant_id),
@@ -181,6 +206,7 @@ pub(super) async fn schedule(
     let wanted = wanted
         .as_ref()
         .map(|plan| (plan.cron.as_str(), plan.timezone.as_str(), plan.target.clone()));
+    check_own(&api, &caller, &report_id)?;
     let report = api.saved.schedule(&caller.tenant_id, &report_id, wanted).await?;
     Ok(answer(
         &api.freshness(&caller.tenant_id),
@@ -194,6 +220,7 @@ pub(super) async fn send(
     Extension(caller): Extension<Caller>,
     Path(report_id): Path<String>,
 ) -> Result<Response, Problem> {
+    check_own(&api, &caller, &report_id)?;
     let delivery = value(api.saved.send_now(&caller.tenant_id, &report_id).await?)?;
     Ok(answer(
         &api.freshness(&caller.tenant_id),

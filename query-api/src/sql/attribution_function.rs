@@ -19,6 +19,7 @@ use super::{
     change_function::text,
     object_table::{Column, ObjectTable, Reading, column},
 };
+use crate::access::Sight;
 
 /// Columns of `attribution`.
 pub(super) const CREDITS: &[Column] = &[
@@ -62,7 +63,7 @@ pub(super) const CREDITS: &[Column] = &[
 /// The function, bound to its session's tenant.
 pub(super) struct AttributionFunction {
     pub(super) reports: Arc<dyn ReportService>,
-    pub(super) tenant_id: Arc<str>,
+    pub(super) sight: Arc<Sight>,
     pub(super) now: Timestamp,
 }
 
@@ -92,10 +93,10 @@ fn record_of(credit: &AttributedCredit) -> Value {
 impl TableFunctionImpl for AttributionFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let question = question_of(args.exprs(), self.now)?;
-        let (reports, tenant_id) = (Arc::clone(&self.reports), Arc::clone(&self.tenant_id));
+        let (reports, tenant_id) = (Arc::clone(&self.reports), Arc::clone(self.sight.tenant_id()));
         let table = ObjectTable {
             name: "attribution",
-            tenant_id: Arc::clone(&self.tenant_id),
+            tenant_id: Arc::clone(self.sight.tenant_id()),
             columns: CREDITS.into(),
             fetch: Arc::new(move || {
                 let (reports, tenant_id) = (Arc::clone(&reports), Arc::clone(&tenant_id));
@@ -107,7 +108,7 @@ impl TableFunctionImpl for AttributionFunction {
                 })
             }),
         };
-        walled("attribution", &self.tenant_id, Arc::new(table))
+        walled("attribution", &self.sight, Arc::new(table))
     }
 }
 

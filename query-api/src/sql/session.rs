@@ -181,8 +181,8 @@ pub(super) async fn open(
     schema.register_table("table_columns".to_owned(), documents)?;
     let catalog = Arc::new(MemoryCatalogProvider::new());
     let attribution = AttributionFunction {
-        reports: Arc::clone(&api.report_service),
-        tenant_id: Arc::clone(tenant_id),
+        reports: api.report_service(sight),
+        sight: Arc::clone(sight),
         now,
     };
     let attribution = Arc::new(TableFunction::new(

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     problem::Problem,
     reports::{Delivery, DeliveryState, SavedReport, Target},
-    rest::keep_report,
+    rest::{check_own, keep_report, one_shown_to, shown_to},
 };
 
 /// Rows on a page; CSV has all.
@@ -29,7 +29,7 @@ const DELIVERIES: usize = 30;
 
 /// `GET /ui/saved?q=`
 pub(super) async fn list(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
-    let reports = visit.api.saved.list(visit.tenant());
+    let reports = shown_to(&visit.api, &visit.session.caller);
     let sql = visit.pairs.get("q").unwrap_or_default();
     let body = html! {
         @if reports.is_empty() { p.empty { "Nobody has saved a report yet. A report is a query that you want to see again, or to be sent." } }
@@ -95,7 +95,7 @@ pub(super) async fn save(Extension(visit): Extension<Visit>, body: Bytes) -> Res
         form.get("sql").unwrap_or_default(),
     );
     let caller = &visit.session.caller;
-    let report = keep_report(&visit.api, caller, &visit.session.name, title, sql, None).await?;
+    let report = keep_report(&visit.api, caller, title, sql, None).await?;
     Ok(to_report(&report.report_id))
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn one(
     Extension(visit): Extension<Visit>,
     Path(id): Path<String>,
 ) -> Result<Response, Oops> {
-    let report = visit.api.saved.get(visit.tenant(), &id)?;
+    let report = one_shown_to(&visit.api, &visit.session.caller, &id)?;
     show(&visit, &report, None).await
 }
 
@@ -211,6 +211,7 @@ pub(super) async fn schedule(
     body: Bytes,
 ) -> Result<Response, Oops> {
     let form = checked(&visit, &body)?;
+    check_own(&visit.api, &visit.session.caller, &id)?;
     let saved = &visit.api.saved;
     if form.get("off").is_some() {
         saved.schedule(visit.tenant(), &id, None).await?;
@@ -248,6 +249,7 @@ pub(super) async fn send(
     body: Bytes,
 ) -> Result<Response, Oops> {
     checked(&visit, &body)?;
+    check_own(&visit.api, &visit.session.caller, &id)?;
     visit.api.saved.send_now(visit.tenant(), &id).await?;
     Ok(to_report(&id))
 }
@@ -259,6 +261,7 @@ pub(super) async fn remove(
     body: Bytes,
 ) -> Result<Response, Oops> {
     checked(&visit, &body)?;
+    check_own(&visit.api, &visit.session.caller, &id)?;
     visit.api.saved.remove(visit.tenant(), &id).await?;
     Ok(Redirect::to("/ui/saved").into_response())
 }
