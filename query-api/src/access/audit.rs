@@ -210,7 +210,7 @@ impl AuditLog {
                 }
             }
         }
-        found.sort_by(|a, b| b.at.cmp(&a.at));
+        found.sort_by_key(|record| std::cmp::Reverse(record.at));
         found.truncate(limit);
         Ok(found)
     }

@@ -257,11 +257,8 @@ impl ScoreService for SeenScores {
         if self.sight.masks.any() {
             let masks = &self.sight.masks;
             for signal in &mut signals {
-                for words in [&mut signal.quote, &mut signal.value, &mut signal.speaker] {
-                    if let Some(words) = words {
-                        masks.words(words);
-                    }
-                }
+                let said = [&mut signal.quote, &mut signal.value, &mut signal.speaker];
+                said.into_iter().flatten().for_each(|words| masks.words(words));
             }
         }
         Ok(signals)
