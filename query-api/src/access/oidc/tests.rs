@@ -155,7 +155,7 @@ async fn anything_else_is_nobody() {
         token("k1", &with("sub", json!(""))),
         "e".repeat(9_000),
     ];
-    bad.push(format!("ey{}", good));
+    bad.push(format!("ey{good}"));
     for token in bad {
         assert_eq!(oidc.authenticate(&token).await, None, "{token}");
     }
