@@ -26,10 +26,10 @@ async fn act(context: &Context, client: &Client, command: KeysCommand) -> Result
             scopes,
             requests_per_second,
         } => {
-            let role = value_name(role);
+            let role = value_name(&role);
             let mut rights = rights_of(&whom);
             if !scopes.is_empty() {
-                rights["scopes"] = scopes.into_iter().map(value_name).collect();
+                rights["scopes"] = scopes.iter().map(value_name).collect();
             }
             if let Some(limit) = requests_per_second {
                 rights["requests_per_second"] = json!(limit);
@@ -111,7 +111,7 @@ fn show(context: &Context, answer: &Value, what: &str) {
 }
 
 /// A choice of the command line as the doors write it.
-pub(super) fn value_name(choice: impl clap::ValueEnum) -> String {
+pub(super) fn value_name(choice: &impl clap::ValueEnum) -> String {
     choice
         .to_possible_value()
         .map(|value| value.get_name().to_owned())

@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, command: UsersCommand) -> Result<()> 
 async fn act(context: &Context, client: &Client, command: UsersCommand) -> Result<()> {
     let answer = match command {
         UsersCommand::Create { role, login, whom } => {
-            let role = value_name(role);
+            let role = value_name(&role);
             let password = read_password()?;
             let rights = rights_of(&whom);
             let body = json!({"role": role, "login": login, "password": password, "rights": rights});
