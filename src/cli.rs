@@ -117,9 +117,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: PipelinesCommand,
     },
-    /// The opinions of layer 2: list, show, validate.
+    /// The opinions of layer 2: list, show, compare, history, validate.
     #[command(
-        after_help = "Example:\n  revgauge definitions show engagement\n  revgauge definitions validate ./definitions"
+        after_help = "Example:\n  revgauge definitions diff engagement\n  revgauge definitions validate ./definitions"
     )]
     Definitions {
         #[command(subcommand)]
@@ -435,29 +435,92 @@ pub(crate) enum PipelinesCommand {
     /// Recompute every pipeline as a batch query over the lake and compare row for row.
     #[command(after_help = "Example:\n  revgauge pipelines verify")]
     Verify,
-    /// The program for an Arroyo cluster.
+    /// Run layer 1 on an Arroyo cluster, or print the program for it.
     #[command(
-        after_help = "Example:\n  revgauge pipelines deploy --dry-run contact_engagement > program.sql"
+        after_help = "Example:\n  revgauge pipelines deploy --dry-run contact_engagement > program.sql\n  revgauge pipelines deploy --to http://127.0.0.1:5115 --brokers kafka:9092"
     )]
-    Deploy {
-        /// Print the program instead of submitting it (submitting is not built yet).
-        #[arg(long, required = true)]
-        dry_run: bool,
-        /// Pipelines; all by default.
-        names: Vec<String>,
-    },
+    Deploy(DeployArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// Arroyo's API.
+    #[arg(long, value_name = "URL", required_unless_present = "dry_run")]
+    pub(crate) to: Option<String>,
+    /// Print the program instead of submitting it.
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) dry_run: bool,
+    /// Pipelines; all by default.
+    pub(crate) names: Vec<String>,
+    /// Name of the program there.
+    #[arg(long, default_value = "revgauge")]
+    pub(crate) name: String,
+    /// Key of Arroyo's API, where it asks for one.
+    #[arg(long, env = "REVGAUGE_ARROYO_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// What carries events in and statistics out.
+    #[arg(long, value_enum, default_value_t = Broker::Kafka)]
+    pub(crate) connector: Broker,
+    /// Kafka's `host:port` list (by default the setting `server.arroyo_brokers`), or Fluvio's controller.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) brokers: Option<String>,
+    /// Before each table's name to make its topic's.
+    #[arg(long, default_value = "revgauge.")]
+    pub(crate) topic_prefix: String,
+    /// Parallel tasks of each operator.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) parallelism: u32,
+    /// Stop a running program of that name and another text, then start this one.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Longest wait for it to stop or run.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) wait_seconds: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Broker {
+    /// Kafka topics.
+    Kafka,
+    /// Fluvio topics.
+    Fluvio,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DefinitionsCommand {
-    /// Every definition with its version and fingerprint.
+    /// Every configured definition with its version and fingerprint; a server puts them in force when it starts.
     #[command(after_help = "Example:\n  revgauge definitions list")]
     List,
-    /// The text of one shipped definition.
-    #[command(after_help = "Example:\n  revgauge definitions show engagement > definitions/engagement.toml")]
+    /// The text of one definition, as configured or as in force at an instant.
+    #[command(
+        after_help = "Example:\n  revgauge definitions show engagement > definitions/engagement.toml\n  revgauge definitions show engagement --as-of 2026-03-01"
+    )]
     Show {
         /// Definition name.
         name: String,
+        /// The text in force at an instant.
+        #[arg(long, value_name = "TIME")]
+        as_of: Option<String>,
+    },
+    /// What differs, key by key: what is configured from what ships, or between two instants.
+    #[command(
+        after_help = "Example:\n  revgauge definitions diff\n  revgauge definitions diff engagement --from 2026-03-01 --to 2026-04-01"
+    )]
+    Diff {
+        /// Definition name; all by default.
+        name: Option<String>,
+        /// Compare what was in force at this instant.
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// With what was in force at this one; with what is configured by default.
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+    },
+    /// Which version was in force from when to when.
+    #[command(after_help = "Example:\n  revgauge definitions history engagement")]
+    History {
+        /// Definition name; all by default.
+        name: Option<String>,
     },
     /// Check a file or folder of definitions; nothing is changed.
     #[command(after_help = "Example:\n  revgauge definitions validate ./definitions")]

@@ -9,6 +9,8 @@ use anyhow::Result;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
+    catalog::TableProvider,
+    datasource::MemTable,
     execution::runtime_env::RuntimeEnv,
     prelude::{SessionConfig, SessionContext, col, lit},
 };
@@ -26,11 +28,14 @@ use revgauge_contract::{
     score::EntityKind,
     statistics::Knowledge,
 };
-use revgauge_models::service::{TenantCuts, TierLog, TierMemory};
+use revgauge_models::{
+    definitions::history,
+    service::{TenantCuts, TierLog, TierMemory},
+};
 use revgauge_pipelines::{tables, verify};
 use revgauge_query_api::{
     DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSource,
-    sql::{CatalogSource, CatalogTable},
+    sql::{CatalogColumn, CatalogSource, CatalogTable},
 };
 use serde_json::{Value, json};
 
@@ -122,11 +127,35 @@ impl Tables {
             runtime: Arc::new(RuntimeEnv::default()),
         }
     }
+
+    fn definition_history(&self, tenant_id: &str) -> Result<Arc<dyn TableProvider>, Failure> {
+        let rows = history::table(&self.rooms.definitions.history(), tenant_id).map_err(engine_failure)?;
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(engine_failure)?;
+        Ok(Arc::new(table))
+    }
+}
+
+fn definition_columns() -> Vec<CatalogColumn> {
+    [
+        ("name", "definition", ""),
+        ("version", "version that its file states", ""),
+        (
+            "definition",
+            "name, version and fingerprint, as scores name it",
+            "name@version+hash",
+        ),
+        ("own", "whether it is the tenant's own", ""),
+        ("in_force_from", "from when on scores were made with it", "UTC"),
+        ("in_force_until", "until when; null while it is in force", "UTC"),
+        ("text", "its text", "TOML"),
+    ]
+    .map(|(name, description, unit)| CatalogColumn::new(name, description, unit))
+    .into()
 }
 
 #[async_trait]
 impl CatalogSource for Tables {
-    async fn tables(&self, _tenant_id: &str) -> Result<Vec<CatalogTable>, Failure> {
+    async fn tables(&self, tenant_id: &str) -> Result<Vec<CatalogTable>, Failure> {
         self.caught.up().await;
         let store = || Arc::clone(&self.rooms.store);
         let events = self.rooms.lake.cut(LakeTable::Events).await?;
@@ -154,6 +183,14 @@ impl CatalogSource for Tables {
                 tables::cut_table(changes, store()),
             ),
         ];
+        offered.push(CatalogTable {
+            columns: definition_columns(),
+            ..table(
+                "definition_history",
+                "one row for each stay of one version of one definition in force",
+                self.definition_history(tenant_id)?,
+            )
+        });
         let live = tables::state_tables(&self.rooms.runtime).map_err(|error| Failure::from_error(&error))?;
         offered.extend(
             live.into_iter()

@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod definition_history;
 mod doors;
 mod identity;
 mod otlp;

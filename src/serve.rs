@@ -35,9 +35,33 @@ pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
             "PostgreSQL clients: {address}, user = key id, password = the key"
         ));
     }
-    stop_signal().await?;
+    until_stopped(&context.settings, &server).await?;
     say("stopping: open requests end, what is buffered is written");
     server.stop().await
+}
+
+/// Waits for the signal to stop; at each SIGHUP meanwhile the definition files are read again.
+///
+/// # Errors
+/// The signals cannot be listened for.
+async fn until_stopped(settings: &Settings, server: &Server) -> Result<()> {
+    #[cfg(unix)]
+    {
+        let mut reload = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        let mut stop = std::pin::pin!(stop_signal());
+        loop {
+            tokio::select! {
+                stopped = &mut stop => return stopped,
+                _ = reload.recv() => match server.node().reload_definitions(settings).await {
+                    Ok(true) => say("definitions read again: everything is scored with them"),
+                    Ok(false) => say("definitions read again: nothing is different"),
+                    Err(error) => tracing::error!("definitions are not taken, those in force stay: {error:#}"),
+                },
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    stop_signal().await
 }
 
 /// Prints a line; a reader that has gone away is no reason to stop.

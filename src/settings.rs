@@ -87,7 +87,7 @@ pub(crate) struct Server {
     pub(crate) tls_key: Option<PathBuf>,
     /// Threads of the runtime on which queries run, apart from the one that serves.
     pub(crate) query_threads: usize,
-    /// Kafka brokers named in the Arroyo program that `pipelines deploy --dry-run` prints.
+    /// Kafka brokers named in the Arroyo program that `pipelines deploy` prints or submits.
     pub(crate) arroyo_brokers: String,
     /// Positions of the score feed kept in its journal for readers, beyond what the lake needs.
     pub(crate) feed_positions_kept: u64,
@@ -166,7 +166,8 @@ fn environment_fault(error: &figment::Error) -> anyhow::Error {
     anyhow!("cannot use the environment's setting {name}: {said}")
 }
 
-fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known name that was most likely meant, when one is near enough.
+pub(crate) fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|name| (strsim::jaro_winkler(unknown, name), *name))

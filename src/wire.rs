@@ -20,6 +20,7 @@ use revgauge_journal::{DurableDedup, FeedJournal, Journal, JournalName, Pump, St
 use revgauge_lake::Lake;
 use revgauge_models::{
     Definitions,
+    definitions::history::DefinitionSets,
     live::{FeedMemory, LiveScorer},
     reports::Reports,
     service::{Memories, Scoring},
@@ -37,6 +38,7 @@ use tokio_util::{
 };
 
 use crate::{
+    definition_history::DefinitionHistory,
     doors::{self, Status, Tables},
     identity, otlp,
     read_your_writes::{Caught, ReadYourWrites},
@@ -85,17 +87,15 @@ pub(crate) struct Rooms {
     pub(crate) dead_letters: Arc<StoredDeadLetters>,
     pub(crate) delivered: tokio::sync::watch::Receiver<Position>,
     pub(crate) event_names: Arc<EventNames>,
+    pub(crate) definitions: Arc<DefinitionHistory>,
 }
 
-/// The definitions in force: what ships, overlaid with the operator's folder.
+/// The configured definitions: what ships, overlaid with the operator's folder and with what tenants have of their own.
 ///
 /// # Errors
 /// Names file, line and key of what is wrong.
-pub(crate) fn definitions(settings: &Settings) -> Result<Definitions> {
-    Ok(match &settings.definitions.folder {
-        Some(folder) => Definitions::load(folder)?,
-        None => Definitions::shipped(),
-    })
+pub(crate) fn definitions(settings: &Settings) -> Result<DefinitionSets> {
+    Ok(DefinitionSets::load(settings.definitions.folder.as_deref())?)
 }
 
 fn event_names(settings: &Settings) -> Result<Arc<EventNames>> {
@@ -128,6 +128,8 @@ impl Node {
     /// What the store, its contents or the settings met, by name.
     pub(crate) async fn open(settings: &Settings, purpose: Purpose) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // Before the store is touched: broken definitions change nothing.
+        let configured = definitions(settings)?;
         let opened = revgauge_store::open(&settings.store.url, &settings.store.options).await?;
         let lock = opened.local_dir.as_deref().map(run_file::lock).transpose()?;
         let store = opened.store;
@@ -157,6 +159,9 @@ impl Node {
         lake.set_acknowledged(LakeTable::ScoreChanges, feed.journal().watch());
         spawn_feed_pump(&feed, &lake, settings, &readers, &pumps);
 
+        let definitions = Arc::new(
+            DefinitionHistory::open(Arc::clone(&store), configured, Arc::clone(&clock), purpose).await?,
+        );
         let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
         let past = Arc::new(doors::PastTiers::new(Arc::clone(&cuts), Arc::clone(&store)));
         // The feed's memory needs nothing of layer 1: the two are restored side by side.
@@ -172,7 +177,7 @@ impl Node {
             &settings.pipelines,
         )?);
         tracing::info!(position = runtime.position().0, "state restored");
-        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, past)?;
+        let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, past, &definitions);
         live.restore(remembered.await??, feed.last_covers());
         if purpose == Purpose::Serve {
             live.watch(&doors::tenants_with_data(&runtime).await?, runtime.position())
@@ -184,7 +189,7 @@ impl Node {
         )
         .await?;
         if purpose == Purpose::Serve {
-            spawn_background(&live, &lake, &background, &tasks);
+            spawn_background(&live, &lake, &definitions, &background, &tasks);
         }
 
         let operator_secret = format!("{:016x}{:016x}", random(), random());
@@ -219,6 +224,7 @@ impl Node {
             dead_letters,
             delivered,
             event_names: event_names(settings)?,
+            definitions,
         });
         let query_runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.server.query_threads.max(1))
@@ -284,6 +290,25 @@ impl Node {
             0
         };
         *self.rooms.delivered.borrow() >= last && waiting == 0
+    }
+
+    /// Reads the definition files again and scores with them from now on; whether anything is different.
+    ///
+    /// # Errors
+    /// Names file, line and key of what is wrong; what is in force stays.
+    pub(crate) async fn reload_definitions(&self, settings: &Settings) -> Result<bool> {
+        let definitions = &self.rooms.definitions;
+        if !definitions.record(self::definitions(settings)?).await? {
+            return Ok(false);
+        }
+        definitions.install(&self.rooms.scoring);
+        let (history, live, stop) = (
+            Arc::clone(definitions),
+            Arc::clone(&self.rooms.live),
+            self.background.clone(),
+        );
+        self.tasks.spawn(async move { history.apply(&live, &stop).await });
+        Ok(true)
     }
 
     /// Waits until everything acknowledged is in lake and state, writes what is buffered and lets go of the store.
@@ -360,14 +385,15 @@ fn open_scoring(
     feed: &Arc<FeedJournal>,
     clock: &Arc<dyn Clock>,
     past: Arc<doors::PastTiers>,
-) -> Result<(Arc<Scoring>, Arc<LiveScorer>)> {
-    let definitions = Arc::new(definitions(settings)?);
+    definitions: &DefinitionHistory,
+) -> (Arc<Scoring>, Arc<LiveScorer>) {
     let scoring = Arc::new(Scoring::new(
         Arc::clone(statistics),
-        definitions,
+        Arc::new(Definitions::shipped()),
         Arc::clone(clock),
         settings.scoring.clone(),
     ));
+    definitions.install(&scoring);
     let sink: Arc<dyn FeedSink> = Arc::clone(feed) as _;
     let live = LiveScorer::new(
         Arc::clone(&scoring),
@@ -379,11 +405,19 @@ fn open_scoring(
         live: Some(Arc::clone(&live) as _),
         past: Some(past as _),
     });
-    Ok((scoring, live))
+    (scoring, live)
 }
 
 /// Scoring and maintenance, until told to stop.
-fn spawn_background(live: &Arc<LiveScorer>, lake: &Arc<Lake>, stop: &CancellationToken, tasks: &TaskTracker) {
+fn spawn_background(
+    live: &Arc<LiveScorer>,
+    lake: &Arc<Lake>,
+    definitions: &Arc<DefinitionHistory>,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let (scorer, history, stopping) = (Arc::clone(live), Arc::clone(definitions), stop.clone());
+    tasks.spawn(async move { history.apply(&scorer, &stopping).await });
     let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
     tasks.spawn(Arc::clone(live).run(scoring_stopped));
     let stopping = stop.clone();

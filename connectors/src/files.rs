@@ -8,7 +8,7 @@
 mod columnar;
 mod compile;
 mod condition;
-mod convert;
+pub(crate) mod convert;
 mod error;
 mod import;
 mod input;

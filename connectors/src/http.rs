@@ -71,8 +71,8 @@ pub fn router(door: Arc<Door>) -> Router {
         segment_routes = segment_routes.layer(cors);
     }
     Router::new()
-        .route("/v1/events", post(native::receive))
-        .route("/v1/events/", post(native::receive))
+        .route("/v1/events", post(native::receive).fallback(native::only_post))
+        .route("/v1/events/", post(native::receive).fallback(native::only_post))
         .merge(segment_routes)
         .with_state(door)
 }

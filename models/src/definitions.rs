@@ -3,7 +3,7 @@
 //! Each definition is one TOML file with a `name` and a `version`. The shipped ones are compiled in; an operator's or a
 //! tenant's folder overlays them file by file (a file replaces the shipped one of the same name whole, so that what is
 //! in force can be read in one place). A broken file changes nothing: loading answers every problem with file, line and
-//! key, or the complete new set.
+//! key, or the complete new set. What was in force before stays readable: see [`history`].
 
 pub mod account;
 pub mod actions;
@@ -13,12 +13,13 @@ pub mod deal_health;
 pub mod engagement;
 mod error;
 pub mod fit;
+pub mod history;
 pub mod intent;
 pub mod priority;
 mod read;
 pub mod text_signals;
 
-use std::{fs, ops::Deref, path::Path};
+use std::{fs, ops::Deref, path::Path, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use strsim::jaro_winkler;
@@ -63,6 +64,7 @@ pub struct Versioned<T> {
     body: T,
     id: String,
     sha256: String,
+    text: Arc<str>,
 }
 
 impl<T> Versioned<T> {
@@ -77,6 +79,12 @@ impl<T> Versioned<T> {
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// The TOML text it was read from.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -146,6 +154,33 @@ macro_rules! definitions {
                     id: self.$field.id().to_owned(),
                     shipped: self.$field.sha256() == shipped.$field.sha256(),
                 },)+]
+            }
+
+            /// Text of the definition of that name, as in this set.
+            #[must_use]
+            pub fn text(&self, name: &str) -> Option<&str> {
+                match name {
+                    $(_ if name == $type::NAME => Some(self.$field.text()),)+
+                    _ => None,
+                }
+            }
+
+            /// `name@version+hash` of the definition of that name.
+            #[must_use]
+            pub fn id(&self, name: &str) -> Option<&str> {
+                match name {
+                    $(_ if name == $type::NAME => Some(self.$field.id()),)+
+                    _ => None,
+                }
+            }
+
+            /// Version that the definition of that name states.
+            #[must_use]
+            pub fn version(&self, name: &str) -> Option<u32> {
+                match name {
+                    $(_ if name == $type::NAME => Some(self.$field.header().1),)+
+                    _ => None,
+                }
             }
 
             fn replace(&mut self, name: &str, file: &str, text: &str) -> Result<(), DefinitionError> {

@@ -196,6 +196,12 @@ impl LiveScorer {
     pub fn set_definitions(&self, tenant_id: Option<&str>, definitions: Arc<Definitions>) {
         self.scoring
             .set_definitions(tenant_id, self.clock.now(), definitions);
+        self.definitions_changed(tenant_id);
+    }
+
+    /// Rescores a tenant, or with `None` all tenants, after other definitions came into force. Changes say `definition`
+    /// as their cause.
+    pub fn definitions_changed(&self, tenant_id: Option<&str>) {
         let tenants = match tenant_id {
             Some(tenant) => vec![Arc::from(tenant)],
             None => self.scoring.directories.tenants(),

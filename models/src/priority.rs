@@ -44,6 +44,10 @@ struct Axis<'a> {
 /// logged fact; without them, or when they come from too few contacts, tiers are cut absolutely. `previous_tier` is the
 /// tier before, for hysteresis. Contributions sum to the value: the map is applied to a function that is homogeneous of
 /// degree one (arithmetic or geometric mean), whose shares along the ray are proportional before and after it.
+///
+/// Contacts of one account and one role often have the same priority. Facts `engagement` and `authority` say whom to call
+/// first among them: the more engaged, then the one with more buying authority, then by id, so that the order is the same
+/// at every door and after every restart.
 #[must_use]
 pub fn score_priority(
     definitions: &Definitions,
@@ -75,6 +79,8 @@ pub fn score_priority(
     let basis: Vec<_> = axes.iter().map(|axis| axis.name).collect();
     let known = [
         ("raw".to_owned(), json!(raw)),
+        ("engagement".to_owned(), json!(contact.engagement.value)),
+        ("authority".to_owned(), json!(contact.authority.value)),
         ("basis".to_owned(), json!(basis)),
         (
             "policy".to_owned(),

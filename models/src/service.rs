@@ -11,7 +11,7 @@ mod tests;
 mod texts;
 mod view;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -32,7 +32,7 @@ pub use memory::{Memories, TenantCuts, TierLog, TierMemory};
 pub(crate) use view::{ContactView, Tiers, View, account_scores, contact_scores};
 
 use crate::{
-    definitions::Definitions,
+    definitions::{Definitions, history::History},
     gather::{Directories, DirectorySettings, Which},
     win::Served,
 };
@@ -138,6 +138,27 @@ impl Scoring {
         sets.retain(|(at, _)| *at != since);
         sets.push((since, definitions));
         sets.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Replaces all sets by what was in force when. The first set also answers for every instant before it.
+    pub fn set_history(&self, history: &History) {
+        let tenants: BTreeSet<&str> = history.iter().flat_map(|(_, sets)| sets.tenants()).collect();
+        let mut all: HashMap<Option<Arc<str>>, Sets> = HashMap::new();
+        for (place, (since, sets)) in history.iter().enumerate() {
+            let since = if place == 0 { Timestamp(i64::MIN) } else { *since };
+            let mut put = |tenant: Option<&str>, set: &Arc<Definitions>| {
+                all.entry(tenant.map(Arc::from))
+                    .or_default()
+                    .push((since, Arc::clone(set)));
+            };
+            put(None, sets.common());
+            for tenant in &tenants {
+                put(Some(tenant), sets.of_tenant(tenant));
+            }
+        }
+        if !history.is_empty() {
+            *self.definitions.write() = all;
+        }
     }
 
     /// The definition set in force for a tenant: the latest, or the one of an instant.

@@ -1,7 +1,7 @@
 --! group: scores
 --! title: Leads to call
 --! question: Whom to call first?
---! grain: one row per contact, the 50 highest
+--! grain: one row per contact, the 50 highest; equals by engagement, then buying authority, then id
 --! chart: table
 --! column: entity_id text
 --! column: name text
@@ -11,5 +11,9 @@
 SELECT entity_id, name, owner_id, value, reasons
 FROM scores
 WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL
-ORDER BY value DESC, entity_id
+ORDER BY
+    value DESC,
+    json_get_float(facts, 'engagement') DESC NULLS LAST,
+    json_get_float(facts, 'authority') DESC NULLS LAST,
+    entity_id
 LIMIT 50

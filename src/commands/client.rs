@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use super::Context;
 use crate::{
     doors::operator_key,
-    run_file,
+    output, run_file,
     wire::{Node, Purpose},
 };
 
@@ -47,7 +47,7 @@ impl Rows {
     /// The table for people.
     pub(crate) fn table(&self) -> String {
         let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        crate::output::table(&columns, &self.rows)
+        output::table(&columns, &self.rows)
     }
 }
 
@@ -77,7 +77,10 @@ impl Client {
         {
             return Self::network(&server.url, operator_key(&server.operator_secret, &common.tenant));
         }
-        let node = Node::open(&context.settings, Purpose::Command).await?;
+        let bar = output::waiting("opening the store");
+        let node = Node::open(&context.settings, Purpose::Command).await;
+        bar.finish_and_clear();
+        let node = node?;
         let key = operator_key(node.operator_secret(), &common.tenant);
         Ok(Self {
             key,
@@ -205,9 +208,12 @@ impl Client {
     /// # Errors
     /// What the server refused, in its own words.
     pub(crate) async fn sql(&self, sql: &str) -> Result<Rows> {
+        let bar = output::waiting("asking");
         let answer = self
             .post("/v1/sql", &serde_json::json!({"sql": sql, "format": "json"}))
-            .await?;
+            .await;
+        bar.finish_and_clear();
+        let answer = answer?;
         let list = |name: &str| answer.get(name).and_then(Value::as_array);
         let (Some(columns), Some(rows)) = (list("columns"), list("rows")) else {
             bail!("the server's answer to the query has no rows");

@@ -257,10 +257,10 @@ const STORY: &[(&str, &str)] = &[
     ),
     (
         "Ten contacts to call first",
-        "SELECT p.entity_id AS contact, p.name, p.value AS priority, e.value AS engagement, p.tier, p.reasons \
-         FROM scores p JOIN scores e ON e.entity_kind = p.entity_kind AND e.entity_id = p.entity_id \
-         WHERE p.entity_kind = 'contact' AND p.score = 'priority' AND e.score = 'engagement' AND p.value IS NOT NULL \
-         ORDER BY priority DESC, engagement DESC NULLS LAST, contact LIMIT 10",
+        "SELECT entity_id AS contact, name, value AS priority, json_get_float(facts, 'engagement') AS engagement, \
+         json_get_float(facts, 'authority') AS authority, tier, reasons FROM scores \
+         WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL \
+         ORDER BY priority DESC, engagement DESC NULLS LAST, authority DESC NULLS LAST, contact LIMIT 10",
     ),
     (
         "Five deals most at risk",

@@ -25,7 +25,10 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Result<()> {
     let definitions = crate::wire::definitions(&context.settings)?;
     let client = Client::connect(context).await?;
     if !context.common.json {
-        say!("definitions  ok, {} of them", definitions.summaries().len());
+        say!(
+            "definitions  ok, {} of them",
+            definitions.common().summaries().len()
+        );
         say!("store        ok, {}", context.settings.store.url);
         say!("server       {}", client.place());
     }

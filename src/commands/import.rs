@@ -22,6 +22,7 @@ use super::{Client, Context};
 use crate::{
     cli::ImportArgs,
     output::{self, say},
+    settings::nearest,
 };
 
 /// Problems listed after an import; a dry run lists all it kept.
@@ -99,8 +100,10 @@ fn plan(mapping: &str) -> Result<Plan> {
     }
     let text = std::fs::read_to_string(mapping).with_context(|| {
         let shipped: Vec<&str> = files::SHIPPED.iter().map(|(name, _)| *name).collect();
+        let near = nearest(mapping, &shipped).map(|near| format!(", did you mean '{near}'?"));
         format!(
-            "'{mapping}' is neither a file nor a shipped mapping (events, {})",
+            "'{mapping}' is neither a file nor a shipped mapping{} (there are events, {})",
+            near.unwrap_or_default(),
             shipped.join(", ")
         )
     })?;

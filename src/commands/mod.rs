@@ -6,6 +6,7 @@ mod client;
 mod dead_letters;
 mod definitions;
 mod demo;
+mod deploy;
 mod doctor;
 mod import;
 mod keys;
@@ -66,7 +67,7 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::Briefing(args) => briefing::run(&context, args).await,
         Command::Explain(args) => scores::explain(&context, args).await,
         Command::Pipelines { command } => pipelines::run(&context, command).await,
-        Command::Definitions { command } => definitions::run(&context, command),
+        Command::Definitions { command } => definitions::run(&context, command).await,
         Command::Keys { command } => keys::run(&context, command).await,
         Command::Users { command } => users::run(&context, command).await,
         Command::DeadLetters { command } => dead_letters::run(&context, command).await,

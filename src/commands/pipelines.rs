@@ -1,10 +1,9 @@
 //! `revgauge pipelines`: list, explain, verify, deploy.
 
 use anyhow::{Result, bail};
-use revgauge_pipelines::arroyo::{self, ArroyoConnector, ArroyoOptions};
 use serde_json::{Value, json};
 
-use super::{Client, Context, client::encode};
+use super::{Client, Context, client::encode, deploy};
 use crate::{
     cli::PipelinesCommand,
     output::{self, say},
@@ -12,17 +11,7 @@ use crate::{
 
 pub(crate) async fn run(context: &Context, command: PipelinesCommand) -> Result<()> {
     match command {
-        PipelinesCommand::Deploy { names, .. } => {
-            let kafka = ArroyoConnector::Kafka {
-                bootstrap_servers: context.settings.server.arroyo_brokers.clone(),
-            };
-            output::bytes(
-                arroyo::program(&names, &ArroyoOptions::new(kafka))
-                    .await?
-                    .as_bytes(),
-            )?;
-            Ok(())
-        }
+        PipelinesCommand::Deploy(args) => deploy::run(context, args).await,
         other => {
             let client = Client::connect(context).await?;
             let outcome = ask(context, &client, other).await;
@@ -34,7 +23,7 @@ pub(crate) async fn run(context: &Context, command: PipelinesCommand) -> Result<
 
 async fn ask(context: &Context, client: &Client, command: PipelinesCommand) -> Result<()> {
     match command {
-        PipelinesCommand::List | PipelinesCommand::Deploy { .. } => {
+        PipelinesCommand::List | PipelinesCommand::Deploy(_) => {
             let answer = client.get("/v1/pipelines").await?;
             let pipelines = items(&answer);
             if context.common.json {
@@ -95,7 +84,10 @@ fn row(pipeline: &Value) -> Value {
 }
 
 async fn verify(context: &Context, client: &Client) -> Result<()> {
-    let answer = client.post("/v1/pipelines/verify", &Value::Null).await?;
+    let bar = output::waiting("every pipeline recomputed from the lake");
+    let answer = client.post("/v1/pipelines/verify", &Value::Null).await;
+    bar.finish_and_clear();
+    let answer = answer?;
     let reports = items(&answer);
     if context.common.json {
         say!("{answer:#}");

@@ -92,13 +92,20 @@ async fn best(context: &Context, client: &Client, args: &ScoresArgs) -> Result<(
     };
     let sql = format!(
         "SELECT entity_id, name, value, tier, reasons FROM {source} \
-         WHERE entity_kind = '{}' AND score = {} AND value IS NOT NULL ORDER BY value {}, entity_id LIMIT {}",
+         WHERE entity_kind = '{}' AND score = {} AND value IS NOT NULL ORDER BY value {}, {}entity_id LIMIT {}",
         kind(args.entity),
         quoted(&score),
         if args.entity == Entity::Deal {
             "ASC"
         } else {
             "DESC"
+        },
+        // Whom to call first among equals: as everywhere, see the documentation of the priority score.
+        if score == "priority" {
+            "json_get_float(facts, 'engagement') DESC NULLS LAST, \
+             json_get_float(facts, 'authority') DESC NULLS LAST, "
+        } else {
+            ""
         },
         args.limit
     );

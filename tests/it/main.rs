@@ -1,6 +1,8 @@
 //! The one heavy integration binary: the real executable, spoken to through its real doors.
 
+mod arroyo;
 mod browsing;
+mod compat;
 mod crash;
 mod deliveries;
 mod doors;

@@ -24,7 +24,12 @@ pub(crate) async fn read(
     settings: &HttpSettings,
 ) -> Result<Bytes, DoorError> {
     let encodings = encodings(headers)?;
-    let limit_bytes = settings.max_wire_bytes;
+    // What is not compressed has the same length in both places.
+    let limit_bytes = if encodings.is_empty() {
+        settings.max_wire_bytes.min(settings.max_body_bytes)
+    } else {
+        settings.max_wire_bytes
+    };
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());

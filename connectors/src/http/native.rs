@@ -35,6 +35,11 @@ pub(crate) async fn receive(State(door): State<Arc<Door>>, request: Request) -> 
     response
 }
 
+/// Answers every method but POST.
+pub(crate) async fn only_post() -> Response<Body> {
+    DoorError::OnlyPost.into_problem()
+}
+
 async fn take(door: &Door, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response<Body>, DoorError> {
     let pass = door.admit(headers)?;
     let bytes = body::read(headers, body, door.settings()).await?;

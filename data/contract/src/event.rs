@@ -390,4 +390,22 @@ mod tests {
             assert_eq!(draft.accept(&reception()).expect_err(code).code, code);
         }
     }
+
+    #[test]
+    fn an_object_that_is_not_named_is_told_by_the_field_it_lacks() {
+        for (event_type, field) in [
+            ("account.upserted", "account_id"),
+            ("contact.merged", "contact_id"),
+            ("deal.deleted", "deal_id"),
+            ("role.upserted", "deal_id"),
+            ("user.upserted", "user_id"),
+        ] {
+            let draft = EventDraft {
+                event_type: Some(event_type.into()),
+                ..EventDraft::default()
+            };
+            let refusal = draft.accept(&reception()).expect_err(event_type);
+            assert_eq!(refusal.field.as_deref(), Some(field), "{event_type}: {refusal:?}");
+        }
+    }
 }

@@ -309,20 +309,26 @@ fn check_subject(
 ) -> Result<(), Refusal> {
     let [account_id, contact_id, deal_id, user_id, email, domain] = subjects;
     if kind == EventKind::Crm {
-        let named = match event_type
+        let of_contact = contact_id.is_some() || email.is_some();
+        let (named, field, wanted) = match event_type
             .split_once('.')
             .map_or(event_type, |(object, _)| object)
         {
-            "account" => account_id.is_some() || domain.is_some(),
-            "contact" => contact_id.is_some() || email.is_some(),
-            "deal" => deal_id.is_some(),
-            "role" => deal_id.is_some() && (contact_id.is_some() || email.is_some()),
-            "user" => user_id.is_some(),
+            "account" => (
+                account_id.is_some() || domain.is_some(),
+                "account_id",
+                "account_id or domain",
+            ),
+            "contact" => (of_contact, "contact_id", "contact_id or email"),
+            "deal" => (deal_id.is_some(), "deal_id", "deal_id"),
+            "role" if deal_id.is_none() => (false, "deal_id", "deal_id"),
+            "role" => (of_contact, "contact_id", "contact_id or email"),
+            "user" => (user_id.is_some(), "user_id", "user_id"),
             _ => return Ok(()),
         };
         if !named {
-            let message = format!("'{event_type}' does not say which object it is about");
-            return Err(Refusal::field("missing_object_id", "account_id", message));
+            let message = format!("'{event_type}' does not say which object it is about: give {wanted}");
+            return Err(Refusal::field("missing_object_id", field, message));
         }
         return Ok(());
     }

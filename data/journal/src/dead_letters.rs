@@ -1,7 +1,7 @@
 //! Refused events, kept with their bytes: readable, replayable, bounded.
 //!
 //! Letters of one call lie in one object, `dead-letters/<tenant>/<time us>-<nonce>-<count>.ndjson`, one JSON letter a
-//! line. The count stands in the name so that the limit is kept by listing alone.
+//! line with the version of its form. The count stands in the name so that the limit is kept by listing alone.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -25,11 +25,51 @@ use revgauge_contract::{
     error::Failure,
     intake::{DeadLetter, DeadLetters},
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{DeadLetterSettings, JournalError};
 
 const FOLDER: &str = "dead-letters";
+/// Version of [`StoredLetter`].
+const FORMAT: u32 = 1;
+
+/// A letter as it lies on the store.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredLetter<L> {
+    /// Absent in letters that were kept before it was written: those are of form 1.
+    #[serde(default = "first_format")]
+    format: u32,
+    #[serde(flatten)]
+    letter: L,
+}
+
+/// The form alone: it is looked at before the rest, which a later one may say otherwise.
+#[derive(Debug, Deserialize)]
+struct LetterFormat {
+    #[serde(default = "first_format")]
+    format: u32,
+}
+
+const fn first_format() -> u32 {
+    1
+}
+
+fn decode_letter(path: &Path, line: &[u8]) -> Result<DeadLetter, JournalError> {
+    let corrupt =
+        |error: serde_json::Error| JournalError::corrupt(path, format!("it holds no letter: {error}"));
+    let LetterFormat { format } = serde_json::from_slice(line).map_err(corrupt)?;
+    if format > FORMAT {
+        return Err(JournalError::TooNew {
+            object: path.to_string(),
+            what: "letter format",
+            found: format,
+            known: FORMAT,
+        });
+    }
+    let stored: StoredLetter<DeadLetter> = serde_json::from_slice(line).map_err(corrupt)?;
+    Ok(stored.letter)
+}
 
 /// Names one dead letter of a tenant: `<object>.<line>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -246,12 +286,7 @@ impl StoredDeadLetters {
         let got = self.store.get(&path).await.map_err(failed)?;
         let bytes = got.bytes().await.map_err(failed)?;
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines
-            .map(|line| {
-                serde_json::from_slice(line)
-                    .map_err(|error| JournalError::corrupt(&path, format!("it holds no letter: {error}")))
-            })
-            .collect()
+        lines.map(|line| decode_letter(&path, line)).collect()
     }
 
     async fn write(
@@ -262,7 +297,11 @@ impl StoredDeadLetters {
     ) -> Result<Stored, JournalError> {
         let mut body = Vec::new();
         for letter in letters {
-            serde_json::to_writer(&mut body, letter).map_err(|error| JournalError::Encode {
+            let stored = StoredLetter {
+                format: FORMAT,
+                letter,
+            };
+            serde_json::to_writer(&mut body, &stored).map_err(|error| JournalError::Encode {
                 attempt: "encode a dead letter",
                 reason: error.to_string(),
             })?;
@@ -387,6 +426,22 @@ mod tests {
         assert_eq!(numbers(&kept, "a", 10).await, [1, 3]);
         assert_eq!(numbers(&kept, "b/../a", 10).await, [2]);
         assert_eq!(numbers(&kept, "a", 1).await, [1]);
+    }
+
+    #[test]
+    fn a_letter_of_before_its_version_was_written_is_read_and_a_later_form_is_refused() {
+        let path = Path::from("dead-letters/a/x.ndjson");
+        let mut line = serde_json::to_value(letter("a", 1)).expect("JSON");
+        let bytes = |line: &serde_json::Value| serde_json::to_vec(line).expect("JSON");
+        assert_eq!(decode_letter(&path, &bytes(&line)).expect("read"), letter("a", 1));
+        line["format"] = 9.into();
+        let error = decode_letter(&path, &bytes(&line))
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.contains("x.ndjson") && error.contains("letter format 9"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -41,7 +41,13 @@ pub(crate) fn read<T: Definition>(file: &str, text: &str) -> Result<Versioned<T>
     let sha256 = hexadecimal(&Sha256::digest(canonical));
     let id = format!("{}@{version}+{}", T::NAME, &sha256[..8]);
     body.prepare();
-    Ok(Versioned { body, id, sha256 })
+    let text = text.into();
+    Ok(Versioned {
+        body,
+        id,
+        sha256,
+        text,
+    })
 }
 
 /// Lower-case hexadecimal digits.
@@ -99,7 +105,7 @@ fn placed(text: &str, path: &[String], message: String) -> Problem {
     Problem { line, key, message }
 }
 
-fn spelled<'a>(path: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn spelled<'a>(path: impl Iterator<Item = &'a str>) -> String {
     let bare = |key: &str| {
         key.chars()
             .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')

@@ -22,6 +22,8 @@ use super::Manifest;
 
 const PART: [u8; 8] = *b"RGSTATE1";
 const MANIFEST: [u8; 8] = *b"RGCHECK1";
+/// What this program writes, and the highest that it reads.
+const VERSION: u8 = b'1';
 const HEAD: usize = 16;
 const TAIL: usize = 4;
 
@@ -40,8 +42,18 @@ fn open(magic: [u8; 8], bytes: &[u8]) -> Result<&[u8], String> {
         return Err(format!("it is cut off at {} bytes", bytes.len()));
     }
     let (sealed, checksum) = bytes.split_at(bytes.len() - TAIL);
-    if sealed[..8] != magic {
-        return Err("it is of another kind or version".to_owned());
+    if sealed[..7] != magic[..7] {
+        return Err("it is of another kind".to_owned());
+    }
+    if sealed[7] > VERSION {
+        return Err(format!(
+            "it has format version {}, this program reads up to {}",
+            char::from(sealed[7]),
+            char::from(VERSION)
+        ));
+    }
+    if sealed[7] != magic[7] {
+        return Err("its format version is none that was ever written".to_owned());
     }
     let mut len = [0; 8];
     len.copy_from_slice(&sealed[8..HEAD]);
@@ -103,5 +115,12 @@ mod tests {
             assert!(open(PART, &sealed[..at]).is_err(), "cut at {at}");
         }
         assert!(open(MANIFEST, &sealed).is_err());
+    }
+
+    #[test]
+    fn a_later_version_is_named() {
+        let sealed = seal(*b"RGSTATE7", b"state of groups");
+        let error = open(PART, &sealed).expect_err("refused");
+        assert!(error.contains("format version 7"), "{error}");
     }
 }

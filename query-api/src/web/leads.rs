@@ -69,7 +69,8 @@ fn queue_sql(visit: &Visit) -> String {
     format!(
         "SELECT entity_id, name, account_id, owner_id, value AS priority, tier, reasons FROM {} \
          WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL{filter} \
-         ORDER BY priority DESC, entity_id LIMIT {}",
+         ORDER BY priority DESC, json_get_float(facts, 'engagement') DESC NULLS LAST, \
+         json_get_float(facts, 'authority') DESC NULLS LAST, entity_id LIMIT {}",
         visit.scores(),
         visit.api.settings.web.page_rows
     )

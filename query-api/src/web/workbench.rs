@@ -77,7 +77,7 @@ fn examples() -> Markup {
     const EXAMPLES: &[(&str, &str)] = &[
         (
             "Contacts to call first",
-            "SELECT entity_id, name, value AS priority, tier, reasons FROM scores WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL ORDER BY value DESC LIMIT 20",
+            "SELECT entity_id, name, value AS priority, tier, reasons FROM scores WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL ORDER BY value DESC, json_get_float(facts, 'engagement') DESC NULLS LAST, json_get_float(facts, 'authority') DESC NULLS LAST, entity_id LIMIT 20",
         ),
         (
             "Deals at risk, with advice",

@@ -271,3 +271,42 @@ fn every_invariant_is_checked_and_exercised() {
     }
     fail_on(&faults);
 }
+
+#[test]
+fn every_stored_format_has_a_recorded_store() {
+    let listed = fs::read_to_string(root().join("tests/compat/README.md")).expect("tests/compat/README.md");
+    let marks = [
+        "const FORMAT: u32",
+        "const FORMAT_VERSION: u16",
+        "MAGIC: [u8; 8]",
+        "const MANIFEST: [u8; 8]",
+    ];
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for (path, text) in sources().into_iter().filter(|(path, _)| !is_test_file(path)) {
+        if marks.iter().any(|mark| without_tests(&text).contains(mark)) {
+            count += 1;
+            let name = relative(&path);
+            if !listed.contains(&format!("`{name}`")) {
+                faults.push(format!(
+                    "{name} writes a format that tests/compat/README.md does not list"
+                ));
+            }
+        }
+    }
+    assert!(count >= 6, "only {count} formats found");
+    for folder in [
+        "journal",
+        "checkpoints",
+        "dead-letters",
+        "definitions",
+        "access",
+        "lake",
+    ] {
+        let folder = format!("tests/compat/store-1/{folder}");
+        if !root().join(&folder).is_dir() {
+            faults.push(format!("{folder} is missing"));
+        }
+    }
+    fail_on(&faults);
+}

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     event_names::EventNames,
+    files::convert::digest,
     http::{
         envelope::{direction_of, machine_class_of},
         machine,
@@ -19,7 +20,7 @@ use super::fields::{Fields, first_number, first_text, id, snake_keys, take_objec
 
 /// Before an anonymous id that stands for a contact, so that it can never meet a real id.
 const ANONYMOUS: &str = "anon:";
-/// Longest message id that events derived from a message may extend.
+/// Longest message id that events derived from a message extend as it is; a longer one stands as its digest.
 const MAX_STEM_BYTES: usize = 200;
 /// Fields of the transport, of no meaning once the message has arrived.
 const TRANSPORT: [&str; 12] = [
@@ -223,7 +224,6 @@ impl Message {
         };
         let member = (contact != Contact::default() && self.group_id.is_some())
             .then(|| self.derived("member", "person.enriched"))
-            .flatten()
             .map(|draft| EventDraft {
                 account_id: self.group_id.clone(),
                 contact_id: contact.id,
@@ -250,7 +250,6 @@ impl Message {
             .id
             .is_some()
             .then(|| self.derived("anon", "contact.merged"))
-            .flatten()
             .map(|draft| EventDraft {
                 contact_id: Some(format!("{ANONYMOUS}{previous}")),
                 payload: merge_payload(into.as_deref()),
@@ -271,11 +270,10 @@ impl Message {
     fn merge_of_visitor(&self) -> Option<EventDraft> {
         let anonymous_id = self.anonymous_id.as_deref()?;
         let user_id = self.user_id.as_deref().filter(|user| *user != anonymous_id)?;
-        let draft = self.derived("anon", "contact.merged")?;
         Some(EventDraft {
             contact_id: Some(format!("{ANONYMOUS}{anonymous_id}")),
             payload: merge_payload(Contact::of_user(user_id).key().as_deref()),
-            ..draft
+            ..self.derived("anon", "contact.merged")
         })
     }
 
@@ -290,16 +288,18 @@ impl Message {
     }
 
     /// An event that the message implies beside its own, under its own lasting id.
-    fn derived(&self, what: &str, event_type: &str) -> Option<EventDraft> {
-        let event_id = match &self.event_id {
-            Some(stem) if stem.len() > MAX_STEM_BYTES => return None,
-            Some(stem) => Some(format!("{stem}:{what}")),
-            None => None,
-        };
-        Some(EventDraft {
-            event_id,
+    fn derived(&self, what: &str, event_type: &str) -> EventDraft {
+        let stem = self.event_id.as_ref().map(|id| {
+            if id.len() > MAX_STEM_BYTES {
+                digest("long", id.as_bytes())
+            } else {
+                id.clone()
+            }
+        });
+        EventDraft {
+            event_id: stem.map(|stem| format!("{stem}:{what}")),
             ..self.bare(event_type)
-        })
+        }
     }
 
     /// The draft with everything that properties, traits and context say about its subject.

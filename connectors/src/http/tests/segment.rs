@@ -161,6 +161,22 @@ async fn identify_and_group_are_enrichment() {
 }
 
 #[tokio::test]
+async fn events_beside_have_lasting_ids_whatever_the_length_of_the_message_id() {
+    for length in [1, 200, 201, 255] {
+        let id = "m".repeat(length);
+        let message = json!({"messageId": id, "userId": "u1", "anonymousId": "visitor", "groupId": "acct_1"});
+        for path in ["/v1/identify", "/v1/group"] {
+            let (first, again) = (rows_of(path, &message).await, rows_of(path, &message).await);
+            let ids = |rows: &[Row]| -> Vec<String> { rows.iter().map(|row| row.event_id.clone()).collect() };
+            assert_eq!(ids(&first), ids(&again), "{path} {length}");
+            assert_eq!(first.len(), 2, "{path} {length}");
+            assert_eq!(first[0].event_id, id);
+            assert!(first[1].event_id.len() <= 255 && first[1].event_id != id);
+        }
+    }
+}
+
+#[tokio::test]
 async fn alias_merges_and_views_are_page_views() {
     let rows = rows_of(
         "/v1/alias",
