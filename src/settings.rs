@@ -116,10 +116,13 @@ impl Default for Server {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DefinitionFiles {
-    /// Folder of definitions that replace the shipped ones of the same name.
+    /// Folder of definitions that replace the shipped ones of the same name; `tenants/<tenant id>/` in it has those of
+    /// single tenants.
     pub(crate) folder: Option<PathBuf>,
     /// File of event-name mappings beside the shipped ones.
     pub(crate) event_names: Option<PathBuf>,
+    /// Folder of event-name mappings of single tenants, `<tenant id>.toml`, on top of the others.
+    pub(crate) tenant_event_names: Option<PathBuf>,
 }
 
 /// Reads the settings.

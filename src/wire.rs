@@ -105,6 +105,28 @@ fn event_names(settings: &Settings) -> Result<Arc<EventNames>> {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         names = names.with_file(&path.display().to_string(), &text)?;
     }
+    if let Some(folder) = &settings.definitions.tenant_event_names {
+        let listed =
+            std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let mut files = Vec::new();
+        for entry in listed {
+            files.push(entry?.path());
+        }
+        files.sort();
+        for path in files
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        {
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let tenant = path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            names = names.with_tenant(&tenant, &path.display().to_string(), &text)?;
+        }
+    }
     Ok(Arc::new(names))
 }
 
@@ -128,8 +150,8 @@ impl Node {
     /// What the store, its contents or the settings met, by name.
     pub(crate) async fn open(settings: &Settings, purpose: Purpose) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        // Before the store is touched: broken definitions change nothing.
-        let configured = definitions(settings)?;
+        // Before the store is touched: what is broken changes nothing.
+        let (configured, event_names) = (definitions(settings)?, event_names(settings)?);
         let opened = revgauge_store::open(&settings.store.url, &settings.store.options).await?;
         let lock = opened.local_dir.as_deref().map(run_file::lock).transpose()?;
         let store = opened.store;
@@ -223,7 +245,7 @@ impl Node {
             saved,
             dead_letters,
             delivered,
-            event_names: event_names(settings)?,
+            event_names,
             definitions,
         });
         let query_runtime = tokio::runtime::Builder::new_multi_thread()

@@ -10,7 +10,7 @@ use arrow::{
 };
 use futures::StreamExt;
 use revgauge_contract::{
-    Position,
+    ErrorKind, Position,
     cut::{Cut, CutReader, LakeTable},
     invariant::Invariant,
 };
@@ -89,13 +89,21 @@ impl Drop for Gate<'_> {
 }
 
 /// A cut and the state at its position.
+///
+/// Everything acknowledged is waited for first, with deliveries flowing. Where more comes than can be waited for, what
+/// was delivered by then is compared: both sides stand at one position all the same. While the gate is closed the lake can
+/// run ahead of the state by the one position that waits at the gate, so the cut may not wait for more.
 async fn settle(
     runtime: &Arc<Runtime>,
     cuts: &Arc<dyn CutReader>,
 ) -> Result<(Cut, Vec<View>), PipelineError> {
+    match cuts.cut(LakeTable::Events).await {
+        Err(failure) if failure.kind != ErrorKind::Limit => return Err(failure.into()),
+        _ => {}
+    }
     let gate = Gate(runtime);
     runtime.close_gate().await;
-    let cut = cuts.cut(LakeTable::Events).await?;
+    let cut = cuts.delivered(LakeTable::Events).await?;
     let wait = Duration::from_millis(runtime.settings().verify_wait_ms);
     let reached = tokio::time::timeout(wait, runtime.advance_to(cut.position)).await;
     let reached = reached.unwrap_or_else(|_| runtime.position());

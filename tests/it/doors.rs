@@ -141,6 +141,108 @@ fn commands_open_the_store_themselves_when_no_server_runs() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn verification_holds_while_events_arrive() {
+    let folder = tempfile::tempdir().expect("folder");
+    let process = std::sync::Arc::new(Process::start(folder.path(), &[]));
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let senders = (0..4).map(|sender| {
+        let (process, stop) = (std::sync::Arc::clone(&process), std::sync::Arc::clone(&stop));
+        tokio::spawn(async move {
+            let mut sent = 0_u32;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let id = format!("{sender}-{sent}");
+                let body = events(&[json!({"event_id": id, "type": "email.replied", "email": "jo@acme.io"})]);
+                let answer = process.post("/v1/events", "application/x-ndjson", body).await;
+                assert_eq!(answer.expect("answered").0, 200);
+                sent += 1;
+            }
+            sent
+        })
+    });
+    let senders: Vec<_> = senders.collect();
+    for _ in 0..3 {
+        let (status, answer) = process
+            .post("/v1/pipelines/verify", "application/json", b"null".to_vec())
+            .await
+            .expect("answered");
+        assert_eq!(status, 200, "{answer}");
+        let reports = answer["items"].as_array().expect("reports");
+        assert!(reports.iter().all(|report| report["differing"] == 0), "{answer}");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for sender in senders {
+        assert!(sender.await.expect("sent") > 3, "events arrived meanwhile");
+    }
+}
+
+#[test]
+fn a_new_definition_comes_into_force_is_recorded_and_the_past_keeps_its_own() {
+    let folder = tempfile::tempdir().expect("folder");
+    let definitions = folder.path().join("definitions");
+    std::fs::create_dir_all(&definitions).expect("folder");
+    let setting = [(
+        "REVGAUGE__DEFINITIONS__FOLDER",
+        definitions.to_str().expect("path"),
+    )];
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    runtime.block_on(async {
+        let process = Process::start(folder.path(), &setting);
+        let body = events(&[
+            json!({"event_id": "a", "type": "email.replied", "email": "jo@acme.io", "event_time": "2026-11-01T09:00:00Z"}),
+        ]);
+        assert_eq!(process.post("/v1/events", "application/json", body).await.expect("answered").0, 200);
+        process.eventually("SELECT count(*) FROM score_changes WHERE score = 'engagement'", 1).await;
+        let before = process.sql("SELECT max(known_at) + INTERVAL '1 millisecond' AS t FROM events").await;
+        let before = before[0]["t"].as_str().expect("an instant").to_owned();
+        let shipped = run(folder.path(), &["definitions", "show", "engagement"]).stdout;
+        let dearer = String::from_utf8(shipped).expect("text").replacen("saturation = ", "saturation = 1", 1);
+        let file = definitions.join("engagement.toml");
+        std::fs::write(&file, dearer.replacen("weight = ", "weigth = ", 1)).expect("written");
+        let hang_up = |process: &Process| {
+            let pid = process.pid().to_string();
+            assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().expect("kill").success());
+        };
+        // A broken file changes nothing.
+        hang_up(&process);
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let stays = "SELECT count(*) FROM definition_history WHERE name = 'engagement'";
+        assert_eq!(process.number(stays).await, 1);
+        std::fs::write(&file, dearer).expect("written");
+        hang_up(&process);
+        process.eventually(stays, 2).await;
+        let caused = "SELECT count(*) FROM score_changes WHERE score = 'engagement' AND cause = 'definition'";
+        process.eventually(caused, 1).await;
+        let made_by = async |as_of: &str| -> (Value, f64) {
+            let at = "at=2026-11-02T00:00:00Z";
+            let (status, answer) = process.get(&format!("/v1/contacts/jo@acme.io/scores?{at}{as_of}")).await;
+            assert_eq!(status, 200, "{answer}");
+            let scores = answer["scores"].as_array().expect("scores");
+            let score = scores.iter().find(|score| score["name"] == "engagement").expect("scored");
+            (score["definition"].clone(), score["value"].as_f64().expect("a value"))
+        };
+        let (now, then) = (made_by("").await, made_by(&format!("&as_of={before}")).await);
+        assert!(now.0 != then.0 && now.1 < then.1, "{now:?} {then:?}");
+        process.stop();
+        // And after a restart.
+        let process = Process::start(folder.path(), &setting);
+        assert_eq!(process.number(stays).await, 2);
+        process.stop();
+    });
+    let history = run(folder.path(), &["definitions", "history", "engagement"]);
+    let told = String::from_utf8_lossy(&history.stdout).into_owned();
+    assert_eq!(told.matches("engagement@1+").count(), 2, "{told}");
+    let diff = run(
+        folder.path(),
+        &["definitions", "diff", "engagement", "--from", "2026-01-01"],
+    );
+    let told = String::from_utf8_lossy(&diff.stdout).into_owned();
+    assert!(
+        diff.status.success() && told.contains("nothing is different"),
+        "the first against the shipped: {told}"
+    );
+}
+
 /// A mapping of one file of deals.
 const MAPPING: &str = r#"
 description = "deals of a test"

@@ -74,6 +74,14 @@ pub trait CutReader: Send + Sync {
     /// `Limit` when the readers of the journal do not catch up within the configured wait.
     async fn cut(&self, table: LakeTable) -> Result<Cut, Failure>;
 
+    /// A cut of what has been delivered by now. It waits for nothing, so it can be had while deliveries are held back.
+    ///
+    /// # Errors
+    /// As for [`Self::cut`], but never for being behind.
+    async fn delivered(&self, table: LakeTable) -> Result<Cut, Failure> {
+        self.cut(table).await
+    }
+
     /// Watermarks per `tenant/source`.
     fn watermarks(&self, tenant_id: &str) -> BTreeMap<String, Watermark>;
 }

@@ -11,6 +11,11 @@ impl Table {
     /// A cut that holds at least everything acknowledged before the call.
     pub(crate) async fn cut(&self) -> Result<Cut, LakeError> {
         self.wait_for_acknowledged().await?;
+        Ok(self.delivered_cut())
+    }
+
+    /// A cut that holds what has been delivered by now.
+    pub(crate) fn delivered_cut(&self) -> Cut {
         let shared = self.shared.lock();
         let cut = Cut {
             table: self.layout.table,
@@ -31,7 +36,7 @@ impl Table {
                 shared.position
             ),
         );
-        Ok(cut)
+        cut
     }
 
     async fn wait_for_acknowledged(&self) -> Result<(), LakeError> {

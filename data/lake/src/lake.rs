@@ -212,6 +212,10 @@ impl CutReader for Lake {
         Ok(self.table(table).cut().await?)
     }
 
+    async fn delivered(&self, table: LakeTable) -> Result<Cut, Failure> {
+        Ok(self.table(table).delivered_cut())
+    }
+
     fn watermarks(&self, tenant_id: &str) -> BTreeMap<String, Watermark> {
         self.events.watermarks(tenant_id)
     }

@@ -15,16 +15,29 @@ use utoipa::openapi::{
 use super::doors::{self, Access, Door};
 
 const SCHEMAS: &str = include_str!("schemas.json");
+/// The doors in. Another room answers them; a client reads one document of all.
+const INGEST: &str = include_str!("ingest.json");
 
-/// The document of everything this room answers, as JSON.
+/// The document of all doors, as JSON.
 ///
 /// # Panics
-/// Never: both parts are made in this crate, and its tests read them.
+/// Never: all parts are made in this crate, and its tests read them.
 #[must_use]
 pub fn openapi_document() -> Value {
     let mut document = serde_json::to_value(paths_and_info()).expect("a document is plain data");
     let schemas: Value = serde_json::from_str(SCHEMAS).expect("schemas.json is part of this crate");
     document["components"]["schemas"] = schemas;
+    let ingest: Value = serde_json::from_str(INGEST).expect("ingest.json is part of this crate");
+    let mut join = |into: &str, from: &str| {
+        if let (Some(Value::Object(into)), Some(Value::Object(from))) =
+            (document.pointer_mut(into), ingest.get(from))
+        {
+            into.extend(from.clone());
+        }
+    };
+    join("/paths", "paths");
+    join("/components/schemas", "schemas");
+    join("/components/securitySchemes", "securitySchemes");
     document
 }
 

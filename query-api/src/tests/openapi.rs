@@ -80,6 +80,10 @@ async fn real_answers_fit_the_document() {
     let mut fresh = 0;
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
+            if operation["tags"] == serde_json::json!(["ingest"]) {
+                // Answered by another room; the whole product's tests hold its answers against the document.
+                continue;
+            }
             let good = operation["responses"]
                 .as_object()
                 .expect("responses")
