@@ -65,7 +65,7 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Run the server: doors in, journal, engine, lake, doors out.
     #[command(
-        after_help = "Example:\n  revgauge keys create --role admin\n  revgauge serve --listen 127.0.0.1:8780"
+        after_help = "Example:\n  revgauge keys create --role admin\n  revgauge serve --listen 127.0.0.1:8780\n\nSIGHUP makes it read the definition files again; SIGTERM and Ctrl-C end it in order."
     )]
     Serve(ServeArgs),
     /// Show it all on a simulated organisation, through the real doors.

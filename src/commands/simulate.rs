@@ -15,9 +15,13 @@ use revgauge_contract::{
     event::EventDraft,
     time::{DAY_US, SystemClock},
 };
+use serde_json::json;
 
 use super::{Client, Context};
-use crate::{cli::SimulateArgs, output};
+use crate::{
+    cli::SimulateArgs,
+    output::{self, say},
+};
 
 pub(crate) async fn run(context: &Context, args: SimulateArgs) -> Result<()> {
     let organisation = Organisation::new(config(&args)?)?;
@@ -90,6 +94,13 @@ fn write(context: &Context, args: &SimulateArgs, mut organisation: Organisation)
         );
     };
     bar.finish_and_clear();
+    if context.common.json && args.out != "-" {
+        say!(
+            "{:#}",
+            json!({"file": args.out, "events": rows, "contacts": organisation.contacts()})
+        );
+        return Ok(());
+    }
     eprintln!(
         "{} events of {} contacts",
         output::count(rows),
