@@ -243,6 +243,41 @@ fn a_new_definition_comes_into_force_is_recorded_and_the_past_keeps_its_own() {
     );
 }
 
+#[test]
+fn contacts_of_the_same_priority_have_one_order_at_every_door() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("replies.ndjson");
+    // One account, so one priority; who answered twice comes first, equals go by id.
+    let lines: Vec<Value> = ["m1", "z1", "a1", "z2"]
+        .iter()
+        .map(|id| {
+            json!({"event_id": id, "type": "email.replied", "email": format!("{}@acme.io", &id[..1]),
+                   "event_time": "2026-10-01T09:00:00Z"})
+        })
+        .collect();
+    std::fs::write(&file, events(&lines)).expect("written");
+    let imported = run(folder.path(), &["import", file.to_str().expect("path")]);
+    assert!(imported.status.success(), "{imported:?}");
+    for arguments in [
+        &["--json", "scores", "contact"][..],
+        &[
+            "--json",
+            "query",
+            "SELECT entity_id, value FROM report_leads_to_call",
+        ],
+    ] {
+        let told = run(folder.path(), arguments);
+        let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+        let rows = told.as_array().or(told["rows"].as_array()).expect("rows");
+        let ids: Vec<_> = rows.iter().filter_map(|row| row["entity_id"].as_str()).collect();
+        assert_eq!(ids, ["z@acme.io", "a@acme.io", "m@acme.io"], "{arguments:?}");
+        assert!(
+            rows.iter().all(|row| row["value"] == rows[0]["value"]),
+            "{rows:?}"
+        );
+    }
+}
+
 /// A mapping of one file of deals.
 const MAPPING: &str = r#"
 description = "deals of a test"
