@@ -294,7 +294,7 @@ pub(crate) struct Expired {
 /// What a room met; doing it again finishes it.
 pub(crate) async fn expire_texts(settings: &Settings) -> Result<Expired> {
     const GRACE: Duration = Duration::from_secs(60);
-    let days = wire::definitions(settings)?.text_signals.retention_days;
+    let days = wire::definitions(settings)?.common().text_signals.retention_days;
     let span_us = (days * DAY_US as f64) as i64;
     let before = SystemClock.now().plus_micros(-span_us);
     let node = Box::pin(Node::open(settings, Purpose::Command)).await?;
