@@ -8,6 +8,8 @@ mod commands;
 mod definition_history;
 mod doors;
 mod identity;
+mod model_registry;
+mod model_service;
 mod otlp;
 mod output;
 mod postgres;

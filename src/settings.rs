@@ -20,7 +20,7 @@ use revgauge_query_api::{ApiSettings, access::KeySettings};
 use revgauge_store::StoreSettings;
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::TelemetrySettings;
+use crate::{model_service::ModelSettings, telemetry::TelemetrySettings};
 
 /// Everything that can be set, by subject.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) pipelines: PipelineSettings,
     pub(crate) scoring: ScoringSettings,
     pub(crate) reports: ReportSettings,
+    pub(crate) models: ModelSettings,
     pub(crate) live: LiveSettings,
     pub(crate) definitions: DefinitionFiles,
     pub(crate) ingest: HttpSettings,

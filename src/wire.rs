@@ -40,7 +40,9 @@ use tokio_util::{
 use crate::{
     definition_history::DefinitionHistory,
     doors::{self, Status, Tables},
-    identity, otlp,
+    identity,
+    model_service::Models,
+    otlp,
     read_your_writes::{Caught, ReadYourWrites},
     run_file::{self, FolderLock, RunningServer},
     settings::Settings,
@@ -85,6 +87,7 @@ pub(crate) struct Rooms {
     pub(crate) users: Arc<UserStore>,
     pub(crate) saved: Arc<SavedReports>,
     pub(crate) dead_letters: Arc<StoredDeadLetters>,
+    pub(crate) models: Arc<Models>,
     pub(crate) delivered: tokio::sync::watch::Receiver<Position>,
     pub(crate) event_names: Arc<EventNames>,
     pub(crate) definitions: Arc<DefinitionHistory>,
@@ -210,8 +213,11 @@ impl Node {
             &journal, &lake, &runtime, listener, &store, settings, &readers, &pumps, seen,
         )
         .await?;
+        let models = Models::new(&store, &scoring, &clock, &cuts, settings.models.clone());
+        models.restore().await?;
         if purpose == Purpose::Serve {
             spawn_background(&live, &lake, &definitions, &background, &tasks);
+            tasks.spawn(Arc::clone(&models).retrain(background.clone()));
         }
 
         let operator_secret = format!("{:016x}{:016x}", random(), random());
@@ -244,6 +250,7 @@ impl Node {
             users,
             saved,
             dead_letters,
+            models,
             delivered,
             event_names,
             definitions,
@@ -585,6 +592,7 @@ fn open_doors(
             settings.reports.clone(),
         )),
         ownership: Arc::clone(&rooms.scoring) as _,
+        models: Arc::clone(&rooms.models) as _,
         cuts: Arc::clone(cuts),
         catalog: Arc::new(Tables::new(Arc::clone(rooms), caught)),
         feed: Arc::clone(&rooms.feed) as _,

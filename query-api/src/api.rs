@@ -19,6 +19,7 @@ use revgauge_contract::{
     error::Failure,
     feed::FeedReader,
     intake::EventIntake,
+    models::ModelService,
     reports::ReportService,
     score::ScoreService,
 };
@@ -46,6 +47,8 @@ pub struct ApiParts {
     pub reports: Arc<dyn ReportService>,
     /// Who owns what, for row rules.
     pub ownership: Arc<dyn Ownership>,
+    /// Trained models.
+    pub models: Arc<dyn ModelService>,
     /// Watermarks.
     pub cuts: Arc<dyn CutReader>,
     /// Tables for SQL.
@@ -88,6 +91,7 @@ impl fmt::Debug for ApiParts {
 pub struct Api {
     scores: Arc<dyn ScoreService>,
     report_service: Arc<dyn ReportService>,
+    pub(crate) models: Arc<dyn ModelService>,
     feed: Arc<dyn FeedReader>,
     sights: Arc<Sights>,
     pub(crate) reports: Arc<Catalogue>,
@@ -170,6 +174,7 @@ impl Api {
             sights,
             scores: parts.scores,
             report_service: parts.reports,
+            models: parts.models,
             reports: Arc::new(Catalogue::shipped()?),
             cuts: parts.cuts,
             catalog: parts.catalog,

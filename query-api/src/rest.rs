@@ -16,6 +16,7 @@ mod feed;
 mod guard;
 mod keys;
 mod lists;
+mod models;
 mod openapi;
 mod operations;
 mod privacy;

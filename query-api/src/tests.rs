@@ -6,6 +6,7 @@ mod canary;
 mod feed;
 mod formats;
 mod limits;
+mod models;
 mod openapi;
 mod read_only;
 mod rest;

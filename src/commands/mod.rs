@@ -10,7 +10,6 @@ mod deploy;
 mod doctor;
 mod import;
 mod keys;
-#[cfg(feature = "training")]
 mod models;
 mod pipelines;
 mod privacy;
@@ -73,8 +72,8 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::DeadLetters { command } => dead_letters::run(&context, command).await,
         Command::Privacy { command } => privacy::run(&context, command).await,
         Command::Doctor(args) => doctor::run(&context, args).await,
-        #[cfg(feature = "training")]
-        Command::Models { command } => models::run(command).await,
+        Command::Train(args) => models::train(&context, args).await,
+        Command::Models { command } => models::run(&context, command).await,
         Command::Bench { command } => bench::run(&context, command).await,
     }
 }

@@ -340,6 +340,80 @@ const OTHERS: &[Door] = &[
             "FeedEntry",
         )
     },
+    get(
+        "/v1/models",
+        Access::Analysts,
+        "Trained models, how they stand and how good they are",
+        &[],
+        "Models",
+    ),
+    get(
+        "/v1/models/{target}/card",
+        Access::Analysts,
+        "The card of a version: data, choice, held-out figures, probes for leaks",
+        &[parameter("version", "integer", "the serving version when absent")],
+        "ModelCard",
+    ),
+    Door {
+        method: "POST",
+        takes: Some("TrainingQuestion"),
+        ..get(
+            "/v1/models/{target}/train",
+            Access::Admin,
+            "Train a new version on the tenant's own past, point in time",
+            &[],
+            "TrainedModel",
+        )
+    },
+    Door {
+        method: "POST",
+        takes: Some("PromotionRequest"),
+        ..get(
+            "/v1/models/{target}/promote",
+            Access::Admin,
+            "Make a version the serving one; refused unless it is better",
+            &[],
+            "OneModel",
+        )
+    },
+    Door {
+        method: "POST",
+        ..get(
+            "/v1/models/{target}/rollback",
+            Access::Admin,
+            "Let the version that served before serve again",
+            &[],
+            "OneModel",
+        )
+    },
+    Door {
+        method: "POST",
+        takes: Some("ShadowRequest"),
+        ..get(
+            "/v1/models/{target}/shadow",
+            Access::Admin,
+            "Judge with a version beside the serving one; null ends it",
+            &[],
+            "ShadowModel",
+        )
+    },
+    get(
+        "/v1/models/{target}/compare",
+        Access::Analysts,
+        "Two versions on the rows of history that neither had learnt from",
+        &[
+            parameter("from", "integer", "one version; required"),
+            parameter("to", "integer", "the other; required"),
+        ],
+        "ModelComparison",
+    ),
+    get(
+        "/v1/models/{target}/drift",
+        Access::Analysts,
+        "How far deals and outcomes have moved from the serving version's training",
+        &[],
+        "ModelDrift",
+    ),
     Door {
         method: "POST",
         takes: Some("SqlRequest"),

@@ -107,7 +107,8 @@ async fn real_answers_fit_the_document() {
                 .replace("{id}", id)
                 .replace("reports/{name}", "reports/pipeline_by_stage")
                 .replace("{name}", "contact_engagement")
-                .replace("{login}", "mo");
+                .replace("{login}", "mo")
+                .replace("{target}", "deals");
             if target.contains("{report_id}") {
                 let saved = &world.api.saved;
                 let report = match saved.list("acme").pop() {
@@ -132,6 +133,9 @@ async fn real_answers_fit_the_document() {
                     .to_owned();
                 target = target.replace("{key_id}", &key);
             }
+            if path.ends_with("/compare") {
+                target.push_str("?from=1&to=2");
+            }
             if path.ends_with("/changes") || path == "/v1/waterfall" {
                 target.push_str("?from=2026-01-01");
             }
@@ -141,6 +145,8 @@ async fn real_answers_fit_the_document() {
             let body = match path.as_str() {
                 "/v1/sql" => r#"{"sql":"select * from events"}"#,
                 "/v1/keys" => r#"{"role":"service","name":"x"}"#,
+                "/v1/models/{target}/train" => "{}",
+                "/v1/models/{target}/promote" | "/v1/models/{target}/shadow" => r#"{"version":1}"#,
                 "/v1/dead-letters" => r#"{"items":[]}"#,
                 "/v1/saved-reports" => r#"{"title":"Mine","sql":"select 1 as n"}"#,
                 "/v1/saved-reports/{report_id}/schedule" => {

@@ -194,6 +194,7 @@ impl World {
             scores: Arc::new(Scores),
             reports: Arc::new(Moves),
             ownership: Arc::new(Staff),
+            models: Arc::new(super::models::Kept),
             cuts: Arc::new(Cuts),
             catalog: Arc::new(Catalog::new()),
             feed: Arc::<MemoryFeed>::clone(&feed),
