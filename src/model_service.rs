@@ -207,6 +207,12 @@ impl Models {
                 Vec::new()
             });
             for tenant_id in tenants {
+                // Drift is told before the training that may end it.
+                if let Ok(drift) = self.drift(&tenant_id, ModelTarget::Deals).await {
+                    for alarm in drift.alarms {
+                        tracing::warn!(tenant_id, version = drift.version, alarm, "the model has drifted");
+                    }
+                }
                 let question = TrainingQuestion {
                     promote: true,
                     ..TrainingQuestion::default()
