@@ -15,7 +15,7 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
     alerts, arguments::Arguments, audit, briefing, dead_letters, deal, doors, duplicates, entity, feed,
-    guard::guard, keys, lists, openapi, operations, privacy, reports, saved, texts, users,
+    forecast, guard::guard, keys, lists, openapi, operations, privacy, reports, saved, texts, users,
 };
 use crate::{api::Api, problem::Problem, sql::post_sql};
 
@@ -42,6 +42,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/reports", get(reports::list))
         .route("/v1/reports/{name}", get(reports::one))
         .route("/v1/waterfall", get(reports::waterfall))
+        .route("/v1/forecast", get(forecast::forecast).post(forecast::what_if))
         .route("/v1/sql", post(post_sql))
         .route("/v1/data-health", get(operations::data_health))
         .route("/v1/pipelines", get(operations::pipelines))
