@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod definition_history;
 mod doors;
+mod flight;
 mod identity;
 mod otlp;
 mod output;

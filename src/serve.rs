@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::ServeArgs,
     commands::Context,
-    postgres, privacy,
+    flight, postgres, privacy,
     run_file::RunningServer,
     settings::Settings,
     tls,
@@ -35,6 +35,10 @@ pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
             "PostgreSQL clients: {address}, user = key id, password = the key"
         ));
     }
+    if let Some((address, _)) = &server.flight {
+        say(&format!("Arrow Flight SQL clients: grpc+tls://{address}, bearer = the key"));
+    }
+    say(&format!("assistants (MCP): {}/mcp, bearer = the key", server.url()));
     until_stopped(&context.settings, &server).await?;
     say("stopping: open requests end, what is buffered is written");
     server.stop().await
@@ -137,6 +141,7 @@ pub(crate) struct Server {
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
     postgres: Option<(String, JoinHandle<()>)>,
+    flight: Option<(String, JoinHandle<()>)>,
     grace: Duration,
 }
 
@@ -162,6 +167,7 @@ impl Server {
         })?;
         let stop = CancellationToken::new();
         let postgres = postgres::open(node.api(), &settings.api.postgres, &stop).await?;
+        let flight = flight::open(node.api(), &settings.api.flight, &stop).await?;
         let grace = Duration::from_millis(settings.server.shutdown_grace_ms);
         let serving = match tls {
             None => {
@@ -180,6 +186,7 @@ impl Server {
             stop,
             serving,
             postgres,
+            flight,
             grace,
         })
     }
@@ -204,7 +211,7 @@ impl Server {
         if tokio::time::timeout(self.grace, self.serving).await.is_err() {
             abort.abort();
         }
-        if let Some((_, serving)) = self.postgres {
+        for (_, serving) in [self.postgres, self.flight].into_iter().flatten() {
             let _ = tokio::time::timeout(self.grace, serving).await;
         }
         self.node.close(self.grace).await

@@ -30,11 +30,12 @@ use crate::{
         UserStore,
     },
     freshness::Freshness,
+    metrics::{Metrics, MetricsError},
     problem::Problem,
     reports::{Catalogue, ReportError, SavedReports},
     rest::{self, StatusSource, Streams},
     settings::ApiSettings,
-    sql::{CatalogSource, Slots, base_session},
+    sql::{CatalogSource, LaterQueries, Slots, base_session},
     web::{self, WebState},
 };
 
@@ -108,6 +109,8 @@ pub struct Api {
     pub(crate) base_session: SessionState,
     pub(crate) slots: Arc<Slots>,
     pub(crate) streams: Arc<Streams>,
+    pub(crate) metric_definitions: Arc<Metrics>,
+    pub(crate) later: LaterQueries,
     pub(crate) rates: Rates,
     requests: AtomicU64,
     started_us: i64,
@@ -130,6 +133,9 @@ pub enum ApiError {
     /// A standard report is not valid.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The semantic layer is not valid.
+    #[error(transparent)]
+    SemanticLayer(#[from] MetricsError),
     /// Another metrics recorder is installed already.
     #[error("cannot record metrics: {0}")]
     Metrics(String),
@@ -190,6 +196,8 @@ impl Api {
             base_session,
             slots: Slots::new(),
             streams: Streams::new(),
+            metric_definitions: Arc::new(Metrics::shipped()?),
+            later: LaterQueries::default(),
             rates,
             requests: AtomicU64::new(0),
         }))

@@ -3,7 +3,10 @@
 
 pub mod access;
 mod api;
+mod assistant;
+pub mod flight;
 pub mod freshness;
+pub mod metrics;
 pub mod pg;
 mod problem;
 pub mod reports;

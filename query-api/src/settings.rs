@@ -24,6 +24,12 @@ pub struct ApiSettings {
     pub feed: FeedSettings,
     /// The PostgreSQL wire.
     pub postgres: PostgresSettings,
+    /// Arrow Flight SQL.
+    pub flight: FlightSettings,
+    /// The door for assistants.
+    pub assistant: AssistantSettings,
+    /// Queries whose answer is fetched later.
+    pub later: LaterSettings,
     /// People who sign in.
     pub users: UserSettings,
     /// Dashboards.
@@ -51,6 +57,8 @@ pub struct PostgresSettings {
     pub stalled_client_ms: u64,
     /// Cursors one connection may hold open.
     pub cursors_per_connection: usize,
+    /// Statements one connection may keep by `PREPARE`.
+    pub statements_per_connection: usize,
 }
 
 impl Default for PostgresSettings {
@@ -63,6 +71,97 @@ impl Default for PostgresSettings {
             connections: 200,
             stalled_client_ms: 60_000,
             cursors_per_connection: 16,
+            statements_per_connection: 256,
+        }
+    }
+}
+
+/// The door for assistants. Memory of a query is that of [`SqlSettings`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AssistantSettings {
+    /// Most rows of one answer.
+    pub max_rows: usize,
+    /// Time of one query, milliseconds.
+    pub timeout_ms: u64,
+    /// Longest answer, bytes of JSON; a longer one is refused with advice.
+    pub max_answer_bytes: usize,
+}
+
+impl Default for AssistantSettings {
+    fn default() -> Self {
+        Self {
+            max_rows: 500,
+            timeout_ms: 20_000,
+            max_answer_bytes: 256 << 10,
+        }
+    }
+}
+
+/// Queries whose answer is fetched later. Memory and rows of a query are those of [`SqlSettings`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LaterSettings {
+    /// Queries and results one key may hold.
+    pub queries_per_key: usize,
+    /// Longest result, bytes as it is sent.
+    pub result_bytes: usize,
+    /// All results together, bytes.
+    pub total_bytes: usize,
+    /// Longest time of a query, milliseconds.
+    pub timeout_ms: u64,
+    /// How long a result is kept, milliseconds.
+    pub keep_ms: u64,
+}
+
+impl Default for LaterSettings {
+    fn default() -> Self {
+        Self {
+            queries_per_key: 16,
+            result_bytes: 32 << 20,
+            total_bytes: 256 << 20,
+            timeout_ms: 1_800_000,
+            keep_ms: 900_000,
+        }
+    }
+}
+
+/// The Arrow Flight SQL door. Memory, rows and time of a query are those of [`SqlSettings`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlightSettings {
+    /// Whether the door is open.
+    pub enabled: bool,
+    /// Address; port 0 takes a free one. TLS everywhere, plain text from this machine only.
+    pub listen: String,
+    /// PEM file of the certificate chain; without it and `tls_key` the door makes a certificate of its own at start.
+    pub tls_certificate: Option<std::path::PathBuf>,
+    /// PEM file of the certificate's private key.
+    pub tls_key: Option<std::path::PathBuf>,
+    /// Connections open at the same time; more wait.
+    pub connections: usize,
+    /// How long a connection may take to begin, milliseconds.
+    pub handshake_ms: u64,
+    /// A connection whose client answers nothing for about twice this long is dropped, milliseconds.
+    pub stalled_client_ms: u64,
+    /// Statements one key may keep prepared.
+    pub statements_per_key: usize,
+    /// How long a prepared statement may lie idle before it is forgotten, milliseconds.
+    pub statement_idle_ms: u64,
+}
+
+impl Default for FlightSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: "127.0.0.1:5434".to_owned(),
+            tls_certificate: None,
+            tls_key: None,
+            connections: 100,
+            handshake_ms: 10_000,
+            stalled_client_ms: 30_000,
+            statements_per_key: 256,
+            statement_idle_ms: 3_600_000,
         }
     }
 }

@@ -8,6 +8,7 @@ mod change_function;
 mod door;
 mod encode;
 mod error;
+mod later;
 mod loaded_table;
 mod object_table;
 mod output;
@@ -23,9 +24,15 @@ pub use encode::Format;
 pub use error::SqlError;
 pub use run::{CollectedAnswer, QueryAnswer, SqlRequest, open_sql, run_sql};
 
-pub(crate) use door::post_sql;
+pub(crate) use catalog::table_keys;
+pub(crate) use door::{ask, post_sql};
+pub(crate) use encode::{plain_batch, plain_schema};
 pub(crate) use error::nearest;
+pub(crate) use later::LaterQueries;
 pub(crate) use object_table::text_of;
-pub(crate) use run::{Slots, describe_statement, open_frame, open_statement};
+pub(crate) use output::type_name;
+pub(crate) use run::{
+    Slots, describe_sql, describe_statement, open_frame, open_statement, open_whole, shown_tables,
+};
 pub(crate) use session::{Addition, CATALOG, SCHEMA, ShownTable, base_session};
 pub(crate) use waterfall_function::record_of as waterfall_record;

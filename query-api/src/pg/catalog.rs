@@ -4,23 +4,32 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::{
-    arrow::datatypes::SchemaRef,
-    catalog::{CatalogProvider as _, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider},
-    common::{DataFusionError, Result},
-    datasource::TableType,
+    arrow::{
+        array::{ArrayRef, RecordBatch, StringArray},
+        datatypes::SchemaRef,
+    },
+    catalog::{
+        CatalogProvider as _, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider,
+        streaming::StreamingTable,
+    },
+    common::{DataFusionError, Result, exec_err},
+    datasource::{MemTable, TableType},
     execution::session_state::{SessionState, SessionStateBuilder},
+    physical_plan::streaming::PartitionStream,
     prelude::SessionContext,
 };
-use datafusion_pg_catalog::{
-    pg_catalog::{
-        PgCatalogSchemaProvider, PgCatalogStaticTables, catalog_info::CatalogInfo,
-        context::EmptyContextProvider, setup_pg_catalog,
-    },
-    sql::PostgresCompatibilityParser,
+use datafusion_pg_catalog::pg_catalog::{
+    PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable, catalog_info::CatalogInfo,
+    context::EmptyContextProvider, setup_pg_catalog,
 };
 use parking_lot::RwLock;
 
-use super::functions;
+use super::{
+    commands::KNOWN,
+    dialect::Dialect,
+    functions,
+    own_tables::{Kind, OwnTable},
+};
 use crate::sql::{Addition, CATALOG, SCHEMA, ShownTable};
 
 const PG_CATALOG: &str = "pg_catalog";
@@ -29,7 +38,7 @@ const PG_CATALOG: &str = "pg_catalog";
 pub(super) struct PgBase {
     state: SessionState,
     statics: Arc<PgCatalogStaticTables>,
-    pub(super) parser: PostgresCompatibilityParser,
+    pub(super) dialect: Dialect,
 }
 
 impl PgBase {
@@ -49,7 +58,7 @@ impl PgBase {
         Ok(Self {
             state: context.state(),
             statics: Arc::new(PgCatalogStaticTables::try_new()?),
-            parser: PostgresCompatibilityParser::new(),
+            dialect: Dialect::new(),
         })
     }
 }
@@ -58,7 +67,7 @@ impl PgBase {
 pub(super) struct TenantCatalog {
     base: Arc<PgBase>,
     shown: Shown,
-    schema: Arc<PgCatalogSchemaProvider<Shown, EmptyContextProvider>>,
+    schema: Arc<PgCatalog>,
 }
 
 impl TenantCatalog {
@@ -68,10 +77,86 @@ impl TenantCatalog {
             PgCatalogSchemaProvider::try_new(shown.clone(), Arc::clone(&base.statics), EmptyContextProvider)?;
         Ok(Self {
             base: Arc::clone(base),
-            shown,
-            schema: Arc::new(schema),
+            shown: shown.clone(),
+            schema: Arc::new(PgCatalog {
+                standard: schema,
+                shown,
+            }),
         })
     }
+}
+
+/// `pg_catalog`: what the catalogue crate makes, and keys and comments of the tenant's tables.
+#[derive(Debug)]
+struct PgCatalog {
+    standard: PgCatalogSchemaProvider<Shown, EmptyContextProvider>,
+    shown: Shown,
+}
+
+#[async_trait]
+impl SchemaProvider for PgCatalog {
+    fn table_names(&self) -> Vec<String> {
+        self.standard.table_names()
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.standard.table_exist(name)
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let kind = match name {
+            "pg_class" => Kind::Class,
+            "pg_constraint" => Kind::Constraint,
+            "pg_index" => Kind::Index,
+            "pg_description" => Kind::Description,
+            "pg_proc" => Kind::Function,
+            "pg_settings" => return Ok(Some(settings_table()?)),
+            _ => return self.standard.table(name).await,
+        };
+        let Some(PgCatalogTable::Dynamic(class)) = self.standard.build_table_by_name("pg_class")? else {
+            return exec_err!("the catalogue has no pg_class");
+        };
+        let before = match self.standard.build_table_by_name(name)? {
+            Some(PgCatalogTable::Static(table)) => table.data().to_vec(),
+            _ => Vec::new(),
+        };
+        let table = OwnTable::new(kind, class, self.shown.clone(), before);
+        let schema = Arc::clone(PartitionStream::schema(&table));
+        Ok(Some(Arc::new(StreamingTable::try_new(
+            schema,
+            vec![Arc::new(table)],
+        )?)))
+    }
+}
+
+/// `pg_settings`: the settings that clients read, with what holds when a connection has set nothing.
+fn settings_table() -> Result<Arc<dyn TableProvider>> {
+    let texts = |values: Vec<Option<&str>>| Arc::new(StringArray::from(values)) as ArrayRef;
+    let names: Vec<Option<&str>> = KNOWN.iter().map(|(name, _)| Some(*name)).collect();
+    let values: Vec<Option<&str>> = KNOWN.iter().map(|(_, value)| Some(*value)).collect();
+    let all = |value| texts(vec![value; KNOWN.len()]);
+    let columns = [
+        ("name", texts(names)),
+        ("setting", texts(values.clone())),
+        ("unit", all(None)),
+        ("category", all(Some("Client Connection Defaults"))),
+        ("short_desc", all(None)),
+        ("extra_desc", all(None)),
+        ("context", all(Some("user"))),
+        ("vartype", all(Some("string"))),
+        ("source", all(Some("default"))),
+        ("min_val", all(None)),
+        ("max_val", all(None)),
+        ("enumvals", all(None)),
+        ("boot_val", texts(values.clone())),
+        ("reset_val", texts(values)),
+        ("sourcefile", all(None)),
+        ("sourceline", all(None)),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, column)| (name, column, true)),
+    )?;
+    Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
 }
 
 impl Addition for TenantCatalog {
@@ -88,7 +173,38 @@ impl Addition for TenantCatalog {
 
 /// The tables of the newest session, sorted by name.
 #[derive(Debug, Clone, Default)]
-struct Shown(Arc<RwLock<Vec<ShownTable>>>);
+pub(super) struct Shown(Arc<RwLock<Vec<ShownTable>>>);
+
+impl Shown {
+    /// Columns of a table.
+    pub(super) fn schema_of(&self, table: &str) -> Option<SchemaRef> {
+        let shown = self.0.read();
+        let found = shown.iter().find(|candidate| candidate.name == table);
+        found.map(|table| Arc::clone(&table.schema))
+    }
+
+    /// What is written about a table, and about its columns by place, from 1.
+    pub(super) fn comments_of(&self, table: &str) -> Vec<(i32, String)> {
+        let shown = self.0.read();
+        let Some(table) = shown.iter().find(|candidate| candidate.name == table) else {
+            return Vec::new();
+        };
+        let mut comments = vec![(0, table.description.clone())];
+        for (place, field) in (1..).zip(table.schema.fields()) {
+            let written = table.columns.iter().find(|column| column.name == *field.name());
+            let Some(column) = written.filter(|column| !column.description.is_empty()) else {
+                continue;
+            };
+            let unit = if column.unit.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", column.unit)
+            };
+            comments.push((place, format!("{}{unit}", column.description)));
+        }
+        comments
+    }
+}
 
 type Asked<T> = Result<Option<T>, DataFusionError>;
 
@@ -119,9 +235,7 @@ impl CatalogInfo for Shown {
         if catalog != CATALOG || schema != SCHEMA {
             return Ok(None);
         }
-        let shown = self.0.read();
-        let found = shown.iter().find(|candidate| candidate.name == table);
-        Ok(found.map(|table| Arc::clone(&table.schema)))
+        Ok(self.schema_of(table))
     }
 
     async fn table_type(&self, catalog: &str, schema: &str, table: &str) -> Asked<TableType> {

@@ -22,15 +22,17 @@ use super::{
     copy::{self, CopyFormat},
     functions::SERVER_VERSION,
     sqlstate,
+    statements::NamedStatement,
 };
 
 /// Settings that clients read or set, with what holds here. Others are refused by name (42704).
-const KNOWN: &[(&str, &str)] = &[
+pub(super) const KNOWN: &[(&str, &str)] = &[
     ("application_name", ""),
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
     ("client_min_messages", "notice"),
     ("datestyle", "ISO, MDY"),
+    ("default_table_access_method", "heap"),
     ("default_transaction_deferrable", "off"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "on"),
@@ -71,6 +73,8 @@ pub(super) fn is_command(statement: &ast::Statement) -> bool {
             | S::Reset(_)
             | S::Discard { .. }
             | S::Deallocate { .. }
+            | S::Prepare { .. }
+            | S::Execute { .. }
             | S::StartTransaction { .. }
             | S::Commit { .. }
             | S::Rollback { .. }
@@ -106,6 +110,14 @@ pub(super) async fn fields(
             let cursor = cursors.get(&name.value).ok_or_else(|| no_cursor(&name.value))?;
             answer::fields_of(&cursor.answer.schema, &cursor.query, format)
         }
+        ast::Statement::Execute { .. } => {
+            let named = executed(connection, statement)?;
+            if is_command(&named) {
+                return Ok(Vec::new());
+            }
+            let plan = connection.plan(named.clone()).await?;
+            answer::fields_of(plan.schema().as_arrow(), &named, format)
+        }
         _ => Ok(Vec::new()),
     }
 }
@@ -128,7 +140,7 @@ pub(super) async fn run(
     let done = |tag: &str| Ok(Response::Execution(Tag::new(tag)));
     match statement {
         ast::Statement::Set(set) => {
-            assign(connection, set)?;
+            set_variable(connection, set)?;
             done("SET")
         }
         ast::Statement::ShowVariable { variable } => show(connection, &variable_name(variable), format),
@@ -145,9 +157,35 @@ pub(super) async fn run(
         ast::Statement::Discard { .. } => {
             connection.variables.lock().clear();
             connection.cursors.lock().await.clear();
+            connection.statements.lock().clear();
             done("DISCARD ALL")
         }
-        ast::Statement::Deallocate { .. } => done("DEALLOCATE"),
+        ast::Statement::Prepare {
+            name,
+            data_types,
+            statement,
+        } => {
+            prepare(connection, &name.value, data_types, statement)?;
+            done("PREPARE")
+        }
+        ast::Statement::Execute { .. } => {
+            let named = executed(connection, statement)?;
+            if is_command(&named) {
+                return Box::pin(run(connection, &named, status, format)).await;
+            }
+            let answer = connection.open(named.clone(), None).await?;
+            answer::respond(connection, answer, &named, format).map(Response::Query)
+        }
+        ast::Statement::Deallocate { name, .. } => {
+            let mut statements = connection.statements.lock();
+            // A driver may also end what it prepared by the protocol, which the protocol's own store holds.
+            if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all") {
+                statements.clear();
+                return done("DEALLOCATE ALL");
+            }
+            statements.remove(&name.value);
+            done("DEALLOCATE")
+        }
         ast::Statement::StartTransaction { begin, .. } => {
             let tag = if *begin { "BEGIN" } else { "START TRANSACTION" };
             Ok(Response::TransactionStart(Tag::new(tag)))
@@ -193,7 +231,63 @@ pub(super) async fn run(
     }
 }
 
-fn assign(connection: &Connection, set: &Set) -> PgWireResult<()> {
+/// Keeps a statement under a name.
+fn prepare(
+    connection: &Connection,
+    name: &str,
+    kinds: &[ast::DataType],
+    statement: &ast::Statement,
+) -> PgWireResult<()> {
+    let mut statements = connection.statements.lock();
+    if statements.contains_key(name) {
+        return Err(sqlstate::error(
+            "42P05",
+            format!("prepared statement \"{name}\" already exists"),
+        ));
+    }
+    if statements.len() >= connection.settings.statements_per_connection {
+        return Err(sqlstate::error(
+            sqlstate::LIMIT,
+            format!(
+                "{} statements are prepared, which is the limit: DEALLOCATE one",
+                statements.len()
+            ),
+        ));
+    }
+    let named = NamedStatement {
+        statement: statement.clone(),
+        kinds: kinds.to_vec(),
+    };
+    statements.insert(name.to_owned(), named);
+    Ok(())
+}
+
+/// The statement that `EXECUTE name (values)` means.
+fn executed(connection: &Connection, statement: &ast::Statement) -> PgWireResult<ast::Statement> {
+    let ast::Statement::Execute {
+        name: Some(name),
+        parameters,
+        ..
+    } = statement
+    else {
+        return Err(sqlstate::error(sqlstate::SYNTAX, "EXECUTE name (values)"));
+    };
+    let name = name
+        .0
+        .last()
+        .and_then(ast::ObjectNamePart::as_ident)
+        .map_or_else(String::new, |ident| ident.value.clone());
+    let statements = connection.statements.lock();
+    let named = statements.get(&name).ok_or_else(|| {
+        sqlstate::error(
+            "26000",
+            format!("prepared statement \"{name}\" does not exist"),
+        )
+    })?;
+    named.with(parameters)
+}
+
+fn set_variable(connection: &Connection, set: &Set) -> PgWireResult<()> {
     let (name, value) = match set {
         Set::SingleAssignment { variable, values, .. } => {
             let values: Vec<String> = values.iter().map(|value| plain(&value.to_string())).collect();
@@ -203,10 +297,25 @@ fn assign(connection: &Connection, set: &Set) -> PgWireResult<()> {
         Set::SetNames { charset_name, .. } => ("client_encoding".to_owned(), charset_name.value.clone()),
         _ => return Ok(()),
     };
+    assign(connection, &name, &value)
+}
+
+/// What a setting is on this connection; `None` when it is unknown.
+pub(super) fn value_of(connection: &Connection, name: &str) -> Option<String> {
+    let set = connection.variables.lock().get(name).cloned();
+    let known = KNOWN.iter().find(|(known, _)| *known == name);
+    set.or_else(|| known.map(|(_, value)| (*value).to_owned()))
+}
+
+/// Sets a setting for this connection; the value `default` lets go of it.
+///
+/// # Errors
+/// On names that are none, and values that cannot be.
+pub(super) fn assign(connection: &Connection, name: &str, value: &str) -> PgWireResult<()> {
     if !name.contains('.') && !KNOWN.iter().any(|(known, _)| *known == name) {
-        return Err(unknown_setting(&name));
+        return Err(unknown_setting(name));
     }
-    if name == "statement_timeout" && !value.eq_ignore_ascii_case("default") && duration_ms(&value).is_none()
+    if name == "statement_timeout" && !value.eq_ignore_ascii_case("default") && duration_ms(value).is_none()
     {
         return Err(sqlstate::error(
             sqlstate::BAD_VALUE,
@@ -223,9 +332,9 @@ fn assign(connection: &Connection, set: &Set) -> PgWireResult<()> {
     }
     let mut variables = connection.variables.lock();
     if value.eq_ignore_ascii_case("default") {
-        variables.remove(&name);
+        variables.remove(name);
     } else {
-        variables.insert(name, value);
+        variables.insert(name.to_owned(), value.to_owned());
     }
     Ok(())
 }
@@ -234,7 +343,7 @@ fn plain(text: &str) -> String {
     text.trim_matches(|mark| mark == '\'' || mark == '"').to_owned()
 }
 
-fn unknown_setting(name: &str) -> pgwire::error::PgWireError {
+pub(super) fn unknown_setting(name: &str) -> pgwire::error::PgWireError {
     sqlstate::error(
         "42704",
         format!("unrecognized configuration parameter \"{name}\""),
@@ -251,11 +360,7 @@ fn variable_name(parts: &[ast::Ident]) -> String {
 }
 
 fn show(connection: &Connection, name: &str, format: &Format) -> PgWireResult<Response> {
-    let set = connection.variables.lock().get(name).cloned();
-    let known = KNOWN.iter().find(|(known, _)| *known == name);
-    let value = set
-        .or_else(|| known.map(|(_, value)| (*value).to_owned()))
-        .ok_or_else(|| unknown_setting(name))?;
+    let value = value_of(connection, name).ok_or_else(|| unknown_setting(name))?;
     let fields = Arc::new(vec![text_field(name, format)]);
     let mut encoder = DataRowEncoder::new(Arc::clone(&fields));
     encoder.encode_field(&value)?;

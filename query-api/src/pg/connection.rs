@@ -18,6 +18,7 @@ use super::{
     answer::Cursor,
     catalog::{PgBase, TenantCatalog},
     sqlstate,
+    statements::{self, NamedStatement},
 };
 use crate::{
     api::Api,
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pub(super) base: Arc<PgBase>,
     pub(super) cursors: tokio::sync::Mutex<HashMap<String, Cursor>>,
     pub(super) variables: Mutex<HashMap<String, String>>,
+    /// Statements of `PREPARE`.
+    pub(super) statements: Mutex<HashMap<String, NamedStatement>>,
     login: OnceLock<Login>,
     cancelled: watch::Receiver<u64>,
     /// Since when rows given to the socket wait to be read, microseconds; 0 when none do.
@@ -56,6 +59,7 @@ impl Connection {
             base,
             cursors: tokio::sync::Mutex::default(),
             variables: Mutex::default(),
+            statements: Mutex::default(),
             login: OnceLock::new(),
             cancelled,
             waiting_since_us: AtomicI64::new(0),
@@ -83,10 +87,11 @@ impl Connection {
     /// Runs a statement; a cancel request ends the wait for it.
     pub(super) async fn open(
         &self,
-        statement: ast::Statement,
+        mut statement: ast::Statement,
         params: Option<ParamValues>,
     ) -> PgWireResult<QueryAnswer> {
         let login = self.login()?;
+        statements::settle(self, &mut statement, params.as_ref(), true)?;
         let addition = Arc::clone(&login.catalog) as Arc<dyn Addition>;
         let opening = open_statement(
             &self.api,
@@ -104,9 +109,10 @@ impl Connection {
     /// The plan of a statement, not run.
     pub(super) async fn plan(
         &self,
-        statement: ast::Statement,
+        mut statement: ast::Statement,
     ) -> PgWireResult<datafusion::logical_expr::LogicalPlan> {
         let login = self.login()?;
+        statements::settle(self, &mut statement, None, false)?;
         let addition = Arc::clone(&login.catalog) as Arc<dyn Addition>;
         let planning = describe_statement(&self.api, &login.caller, statement, addition);
         self.unless_cancelled(Box::pin(planning))

@@ -1,4 +1,8 @@
 //! Functions that clients of PostgreSQL call about the server and its catalogue, with the answers that are true here.
+//! Those that have one answer are values; the others are in `functions/`.
+
+mod arrays;
+mod texts;
 
 use std::sync::Arc;
 
@@ -80,6 +84,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         "obj_description",
         "col_description",
         "shobj_description",
+        "pg_get_constraintdef",
         "pg_get_viewdef",
         "pg_get_indexdef",
         "pg_get_ruledef",
@@ -99,6 +104,9 @@ pub(super) fn all() -> Vec<ScalarUDF> {
     functions
         .into_iter()
         .map(|(name, value)| constant(name, value))
+        .chain(arrays::all())
+        .chain(texts::all())
+        .chain([super::to_char::function()])
         .collect()
 }
 

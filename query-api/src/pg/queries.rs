@@ -1,16 +1,19 @@
 //! Statements as they come over the wire, simple and extended, and what answers them.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::HashMap, fmt::Debug, sync::Arc};
 
 use arrow_pg::datatypes::{df, into_pg_type};
 use async_trait::async_trait;
 use datafusion::{
-    arrow::datatypes::{DataType, SchemaRef},
-    common::tree_node::{TreeNode as _, TreeNodeRecursion},
-    logical_expr::{Expr, LogicalPlan},
+    arrow::datatypes::{DataType, Field, SchemaRef},
+    common::{
+        DFSchema,
+        tree_node::{TreeNode as _, TreeNodeRecursion},
+    },
+    logical_expr::{Expr, ExprSchemable as _, LogicalPlan},
     sql::sqlparser::ast,
 };
-use futures::Sink;
+use futures::{Sink, SinkExt as _};
 use pgwire::{
     api::{
         ClientInfo, ClientPortalStore, Type,
@@ -22,7 +25,11 @@ use pgwire::{
     },
     error::{PgWireError, PgWireResult},
     messages::{
-        PgWireBackendMessage, extendedquery::Execute, response::TransactionStatus, simplequery::Query,
+        PgWireBackendMessage,
+        data::{FieldDescription, RowDescription},
+        extendedquery::{Describe, Execute, TARGET_TYPE_BYTE_PORTAL},
+        response::TransactionStatus,
+        simplequery::Query,
     },
 };
 
@@ -60,7 +67,7 @@ enum Kind {
 }
 
 fn parse(connection: &Connection, sql: &str) -> PgWireResult<Vec<ast::Statement>> {
-    connection.base.parser.parse(sql).map_err(|error| {
+    connection.base.dialect.parse(sql).map_err(|error| {
         let text = error.to_string();
         let text = text
             .strip_prefix("sql parser error: ")
@@ -244,6 +251,7 @@ fn described(plan: &LogicalPlan, given: &[Option<Type>]) -> PgWireResult<Kind> {
         })
     })
     .map_err(failed)?;
+    array_parameters(plan, &mut types).map_err(failed)?;
     let highest = types
         .keys()
         .filter_map(|name| name.trim_start_matches('$').parse::<usize>().ok());
@@ -266,6 +274,37 @@ fn described(plan: &LogicalPlan, given: &[Option<Type>]) -> PgWireResult<Kind> {
     })
 }
 
+/// `x = ANY($1)`: the parameter is an array of what `x` is.
+fn array_parameters(
+    plan: &LogicalPlan,
+    types: &mut HashMap<String, Option<DataType>>,
+) -> datafusion::common::Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let mut columns = DFSchema::empty();
+        for input in node.inputs() {
+            columns.merge(input.schema());
+        }
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                if let Expr::ScalarFunction(call) = inner
+                    && call.name() == "array_has"
+                    && let [Expr::Placeholder(array), element] = &call.args[..]
+                {
+                    let element = element.get_type(&columns).unwrap_or(DataType::Utf8);
+                    let element = match element {
+                        DataType::Null | DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+                        element => element,
+                    };
+                    let array_type = DataType::List(Arc::new(Field::new_list_field(element, true)));
+                    types.insert(array.id.clone(), Some(array_type));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(())
+}
+
 #[async_trait]
 impl ExtendedQueryHandler for Queries {
     type Statement = Prepared;
@@ -285,6 +324,33 @@ impl ExtendedQueryHandler for Queries {
         let done = self._on_execute(client, message).await;
         self.connection.taken();
         done
+    }
+
+    /// A cursor of `DECLARE` can be described as a portal: that is how drivers learn its columns before they fetch.
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let declared = match &message.name {
+            Some(name) if message.target_type == TARGET_TYPE_BYTE_PORTAL => {
+                let cursors = self.connection.cursors.lock().await;
+                let cursor = cursors.get(name);
+                cursor.map(|cursor| (Arc::clone(&cursor.answer.schema), cursor.query.clone()))
+            }
+            _ => None,
+        };
+        let Some((schema, query)) = declared else {
+            return self._on_describe(client, message).await;
+        };
+        let fields = answer::fields_of(&schema, &query, &Format::UnifiedText)?;
+        let fields = fields.iter().map(FieldDescription::from).collect();
+        client
+            .send(PgWireBackendMessage::RowDescription(RowDescription::new(fields)))
+            .await?;
+        Ok(())
     }
 
     async fn do_query<C>(

@@ -19,14 +19,18 @@ use datafusion::{
 use revgauge_contract::Timestamp;
 
 use super::Catalogue;
+use crate::metrics::{Metric, Metrics};
 
 /// What view names begin with.
 const PREFIX: &str = "report_";
+/// What views of the semantic layer begin with.
+const METRIC: &str = "metric_";
 
 /// Tables and report views.
 pub(crate) struct ReportSchema {
     pub(crate) tables: Arc<MemorySchemaProvider>,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Functions and configuration of every session; no table is in it.
     pub(crate) base: SessionState,
     /// Names that the views find their tables under.
@@ -48,6 +52,10 @@ impl ReportSchema {
     fn report<'a>(&self, view: &'a str) -> Option<&'a str> {
         let name = view.strip_prefix(PREFIX)?;
         self.catalogue.get(name).map(|_| name)
+    }
+
+    fn metric(&self, view: &str) -> Option<&Metric> {
+        self.metrics.get(view.strip_prefix(METRIC)?).ok()
     }
 
     async fn view(&self, sql: String) -> Result<Arc<dyn TableProvider>> {
@@ -73,13 +81,15 @@ impl SchemaProvider for ReportSchema {
                 .all()
                 .map(|report| format!("{PREFIX}{}", report.name)),
         );
+        names.extend(self.metrics.all().map(|metric| format!("{METRIC}{}", metric.name)));
         names
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let sql = self
             .report(name)
-            .and_then(|report| self.catalogue.sql(report, self.as_of));
+            .and_then(|report| self.catalogue.sql(report, self.as_of))
+            .or_else(|| self.metric(name)?.view(self.as_of));
         match sql {
             Some(sql) => self.view(sql).await.map(Some),
             None => self.tables.table(name).await,
@@ -87,13 +97,13 @@ impl SchemaProvider for ReportSchema {
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        if self.report(name).is_some() {
+        if self.report(name).is_some() || self.metric(name).is_some() {
             return Ok(Some(TableType::View));
         }
         self.tables.table_type(name).await
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.report(name).is_some() || self.tables.table_exist(name)
+        self.report(name).is_some() || self.metric(name).is_some() || self.tables.table_exist(name)
     }
 }

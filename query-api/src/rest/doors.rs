@@ -87,6 +87,7 @@ impl Door {
             (Access::Open, _) | (_, "/metrics" | "/v1/openapi.json") => None,
             (Access::Admin, _) => Some(Scope::Admin),
             (_, "/v1/sql") => Some(Scope::Sql),
+            (_, path) if path.starts_with("/v1/queries") => Some(Scope::Sql),
             (_, path) if path.starts_with("/v1/score-feed") => Some(Scope::Feed),
             _ => Some(Scope::Read),
         }
@@ -351,6 +352,62 @@ const OTHERS: &[Door] = &[
             "SqlAnswer",
         )
     },
+    Door {
+        method: "POST",
+        takes: Some("SqlRequest"),
+        ..get(
+            "/v1/queries",
+            Access::Readers,
+            "Start a query whose answer is fetched later; says where to look",
+            &[],
+            "LaterQuery",
+        )
+    },
+    get(
+        "/v1/queries/{id}",
+        Access::Readers,
+        "Where a started query is, and where its result, once it is done",
+        &[],
+        "LaterQuery",
+    ),
+    get(
+        "/v1/queries/{id}/result",
+        Access::Readers,
+        "The result of a started query, in the format it was asked for",
+        &[],
+        "SqlAnswer",
+    ),
+    Door {
+        method: "DELETE",
+        ..get(
+            "/v1/queries/{id}",
+            Access::Readers,
+            "End a started query and forget its result",
+            &[],
+            "ForgottenQuery",
+        )
+    },
+    get(
+        "/v1/metrics",
+        Access::Readers,
+        "The semantic layer: metrics with grain, additivity, format and dimensions",
+        &[],
+        "Metrics",
+    ),
+    get(
+        "/v1/metrics/{name}",
+        Access::Readers,
+        "Values of one metric; a semi-additive one is of an instant and refused over a period",
+        &[
+            parameter("by", "string", "dimensions to break it down by, with commas between"),
+            parameter("every", "string", "one row a day, week, month, quarter or year"),
+            parameter("from", "date-time", "start of the time that counts"),
+            parameter("to", "date-time", "end of it, excluded"),
+            LIMIT,
+            AS_OF,
+        ],
+        "OneMetric",
+    ),
     get(
         "/v1/reports",
         Access::Readers,

@@ -15,9 +15,9 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
     alerts, arguments::Arguments, audit, briefing, dead_letters, deal, doors, duplicates, entity, feed,
-    guard::guard, keys, lists, openapi, operations, privacy, reports, saved, texts, users,
+    guard::guard, keys, lists, metrics, openapi, operations, privacy, queries, reports, saved, texts, users,
 };
-use crate::{api::Api, problem::Problem, sql::post_sql};
+use crate::{api::Api, assistant, problem::Problem, sql::post_sql};
 
 /// Builds the router.
 pub(crate) fn router(api: Arc<Api>) -> Router {
@@ -42,7 +42,13 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/reports", get(reports::list))
         .route("/v1/reports/{name}", get(reports::one))
         .route("/v1/waterfall", get(reports::waterfall))
+        .route("/v1/metrics", get(metrics::list))
+        .route("/v1/metrics/{name}", get(metrics::one))
         .route("/v1/sql", post(post_sql))
+        .route("/v1/queries", post(queries::start))
+        .route("/v1/queries/{id}", get(queries::look).delete(queries::forget))
+        .route("/v1/queries/{id}/result", get(queries::result))
+        .route_service(assistant::PATH, assistant::service(&api))
         .route("/v1/data-health", get(operations::data_health))
         .route("/v1/pipelines", get(operations::pipelines))
         .route("/v1/pipelines/{name}", get(operations::pipeline))

@@ -42,6 +42,24 @@ pub struct CatalogTable {
     pub columns: Vec<CatalogColumn>,
 }
 
+/// Columns that tell the rows of a table apart.
+const KEYS: &[(&str, &[&str])] = &[
+    ("accounts", &["account_id"]),
+    ("alerts", &["entity_kind", "entity_id", "rule"]),
+    ("contacts", &["contact_id"]),
+    ("deals", &["deal_id"]),
+    ("events", &["event_id"]),
+    ("score_changes", &["position", "row"]),
+    ("scores", &["entity_kind", "entity_id", "score"]),
+    ("table_columns", &["table_name", "column_name"]),
+];
+
+/// The key columns of a table; none where it has no key.
+pub(crate) fn table_keys(table: &str) -> &'static [&'static str] {
+    let found = KEYS.iter().find(|(name, _)| *name == table);
+    found.map_or(&[], |(_, columns)| columns)
+}
+
 /// Offers tables. Asked once per query, so what it returns is that query's one cut (L-2).
 #[async_trait]
 pub trait CatalogSource: Send + Sync {

@@ -37,16 +37,25 @@ pub(crate) async fn post_sql(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let body = read_body(&headers, &body_bytes(body)?)?;
-    let format = format_of(&headers, body.format.as_deref())?;
+    let (request, format) = ask(&headers, body)?;
+    let answer = open_sql(&api, &caller, request).await?;
+    respond(answer, format, api.settings.sql.hold_back_bytes).await
+}
+
+/// The query of a request and the form its answer is wanted in.
+pub(crate) fn ask(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(SqlRequest, Format), Problem> {
+    let body = read_body(headers, &body_bytes(body)?)?;
+    let format = format_of(headers, body.format.as_deref())?;
     let request = SqlRequest {
         sql: body.sql,
         params: body.params,
         limit_rows: body.limit_rows,
         timeout_ms: body.timeout_ms,
     };
-    let answer = open_sql(&api, &caller, request).await?;
-    respond(answer, format, api.settings.sql.hold_back_bytes).await
+    Ok((request, format))
 }
 
 fn read_body(headers: &HeaderMap, bytes: &[u8]) -> Result<SqlBody, Problem> {

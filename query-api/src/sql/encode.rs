@@ -276,7 +276,7 @@ fn json_writer() -> WriterBuilder {
 }
 
 /// Readers older than string views exist in every language; CSV and Arrow leave with plain texts.
-fn plain_schema(schema: &Schema) -> SchemaRef {
+pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
     let plain = |field: &Arc<Field>| match field.data_type() {
         DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
         DataType::BinaryView => Arc::new(field.as_ref().clone().with_data_type(DataType::Binary)),
@@ -285,7 +285,8 @@ fn plain_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(plain).collect::<Vec<_>>()))
 }
 
-fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+/// The batch with the columns of [`plain_schema`].
+pub(crate) fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields());
     let columns: Result<Vec<ArrayRef>, _> = columns
         .map(|(array, field)| cast(array, field.data_type()))

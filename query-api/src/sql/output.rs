@@ -74,7 +74,7 @@ fn json_text(column: &ArrayRef) -> ArrayRef {
 }
 
 /// The type as SQL people call it.
-pub(super) fn type_name(kind: &DataType) -> String {
+pub(crate) fn type_name(kind: &DataType) -> String {
     match kind {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Int64 => "bigint".to_owned(),

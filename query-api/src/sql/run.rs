@@ -13,6 +13,7 @@ use std::{
 
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
+    catalog::{MemorySchemaProvider, SchemaProvider},
     common::{ParamValues, ScalarValue, tree_node::TreeNodeRecursion},
     dataframe::DataFrame,
     execution::{context::SQLOptions, session_state::SessionState},
@@ -33,7 +34,7 @@ use tokio::{
 use super::{
     error::SqlError,
     output::OutputShape,
-    session::{self, Addition},
+    session::{self, Addition, ShownTable},
     stop::StopSign,
 };
 use crate::{
@@ -167,10 +168,136 @@ pub async fn open_sql(api: &Arc<Api>, caller: &Caller, request: SqlRequest) -> R
         rows: request.limit_rows.unwrap_or(settings.max_rows),
         cut: request.limit_rows.is_some(),
         timeout_ms,
+        slice_rows: SLICE_ROWS,
     };
     let plan: Planner =
         Box::new(move |context| Box::pin(async move { plan_sql(&context, &request.sql, params).await }));
     start(api, caller, limits, plan, None).await
+}
+
+/// [`open_sql`] for a query nobody waits for: it may take as long as the setting `later.timeout_ms` says.
+///
+/// # Errors
+/// As [`open_sql`].
+pub(crate) async fn open_patient(
+    api: &Arc<Api>,
+    caller: &Caller,
+    request: SqlRequest,
+) -> Result<QueryAnswer, SqlError> {
+    let settings = &api.settings;
+    let longest_ms = settings.later.timeout_ms;
+    let params = request
+        .params
+        .iter()
+        .map(parameter)
+        .collect::<Result<Vec<_>, _>>()?;
+    let limits = Limits {
+        rows: request.limit_rows.unwrap_or(settings.sql.max_rows).min(settings.sql.max_rows),
+        cut: request.limit_rows.is_some(),
+        timeout_ms: request.timeout_ms.unwrap_or(longest_ms).clamp(1, longest_ms),
+        slice_rows: SLICE_ROWS,
+    };
+    let plan: Planner =
+        Box::new(move |context| Box::pin(async move { plan_sql(&context, &request.sql, params).await }));
+    start(api, caller, limits, plan, None).await
+}
+
+/// [`open_sql`] for doors that take rows in batches as large as the engine makes them.
+///
+/// # Errors
+/// As [`open_sql`].
+pub(crate) async fn open_whole(
+    api: &Arc<Api>,
+    caller: &Caller,
+    sql: String,
+    params: Option<ParamValues>,
+) -> Result<QueryAnswer, SqlError> {
+    let limits = Limits {
+        rows: api.settings.sql.max_rows,
+        cut: false,
+        timeout_ms: api.settings.sql.timeout_ms,
+        slice_rows: usize::MAX,
+    };
+    let plan: Planner = Box::new(move |context| {
+        Box::pin(async move {
+            let frame = plan_sql(&context, &sql, Vec::new()).await?;
+            Ok(match params {
+                Some(params) => frame.with_param_values(params)?,
+                None => frame,
+            })
+        })
+    });
+    start(api, caller, limits, plan, None).await
+}
+
+/// The columns a query will answer with, and its plan; nothing runs.
+///
+/// # Errors
+/// As [`open_sql`], for what shows before running.
+pub(crate) async fn describe_sql(
+    api: &Arc<Api>,
+    caller: &Caller,
+    sql: String,
+) -> Result<(SchemaRef, LogicalPlan), SqlError> {
+    let (inner, sight) = (Arc::clone(api), api.sight(caller));
+    let work = async move {
+        let session = session::open(&inner, &sight, &StopSign::default(), None).await?;
+        let frame = plan_sql(&session.context, &sql, Vec::new()).await?;
+        let plan = frame.logical_plan().clone();
+        let schema = OutputShape::of(plan.schema().as_arrow()).schema;
+        Ok((schema, plan))
+    };
+    aside(api, work).await
+}
+
+/// The tables a caller's session shows, with their columns.
+///
+/// # Errors
+/// As [`open_sql`], for what shows before running.
+pub(crate) async fn shown_tables(api: &Arc<Api>, caller: &Caller) -> Result<Vec<ShownTable>, SqlError> {
+    struct Lister {
+        base: SessionState,
+        shown: Mutex<Vec<ShownTable>>,
+    }
+    impl Addition for Lister {
+        fn base(&self) -> SessionState {
+            self.base.clone()
+        }
+
+        fn schema(&self, tables: Vec<ShownTable>) -> (&'static str, Arc<dyn SchemaProvider>) {
+            *self.shown.lock() = tables;
+            ("nothing", Arc::new(MemorySchemaProvider::new()))
+        }
+    }
+    let (inner, sight) = (Arc::clone(api), api.sight(caller));
+    let work = async move {
+        let lister = Lister {
+            base: inner.base_session.clone(),
+            shown: Mutex::default(),
+        };
+        session::open(&inner, &sight, &StopSign::default(), Some(&lister)).await?;
+        let mut shown = lister.shown.into_inner();
+        shown.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(shown)
+    };
+    aside(api, work).await
+}
+
+/// Runs work that only plans on the query runtime, for no longer than a query may take.
+async fn aside<T: Send + 'static>(
+    api: &Arc<Api>,
+    work: impl Future<Output = Result<T, SqlError>> + Send + 'static,
+) -> Result<T, SqlError> {
+    let timeout_ms = api.settings.sql.timeout_ms;
+    let mut task = api.query_runtime.spawn(Box::pin(work));
+    match timeout_at(Instant::now() + Duration::from_millis(timeout_ms), &mut task).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => Err(SqlError::internal(&error.to_string())),
+        Err(_) => {
+            task.abort();
+            Err(SqlError::time_limit(timeout_ms))
+        }
+    }
 }
 
 /// Starts a statement that a door has parsed itself, in a session with what the door adds.
@@ -189,6 +316,7 @@ pub(crate) async fn open_statement(
         rows: api.settings.sql.max_rows,
         cut: false,
         timeout_ms: timeout_ms.clamp(1, api.settings.sql.max_timeout_ms),
+        slice_rows: SLICE_ROWS,
     };
     let plan: Planner = Box::new(move |context| {
         Box::pin(async move {
@@ -215,21 +343,12 @@ pub(crate) async fn describe_statement(
     addition: Arc<dyn Addition>,
 ) -> Result<LogicalPlan, SqlError> {
     let (inner, sight) = (Arc::clone(api), api.sight(caller));
-    let timeout_ms = api.settings.sql.timeout_ms;
     let work = async move {
         let session = session::open(&inner, &sight, &StopSign::default(), Some(&*addition)).await?;
         let state = session.context.state();
         plan_statement(&state, Statement::Statement(Box::new(statement))).await
     };
-    let mut task = api.query_runtime.spawn(Box::pin(work));
-    match timeout_at(Instant::now() + Duration::from_millis(timeout_ms), &mut task).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => Err(SqlError::internal(&error.to_string())),
-        Err(_) => {
-            task.abort();
-            Err(SqlError::time_limit(timeout_ms))
-        }
-    }
+    aside(api, work).await
 }
 
 /// Starts a query that a door builds itself, cut after `rows`.
@@ -243,6 +362,7 @@ pub(crate) async fn open_frame(
         rows,
         cut: true,
         timeout_ms: api.settings.sql.timeout_ms,
+        slice_rows: SLICE_ROWS,
     };
     start(api, caller, limits, Box::new(plan), None).await
 }
@@ -255,6 +375,8 @@ struct Limits {
     /// Whether to cut at `rows`, or to refuse more.
     cut: bool,
     timeout_ms: u64,
+    /// Rows handed over at once.
+    slice_rows: usize,
 }
 
 enum Step {
@@ -384,8 +506,8 @@ async fn compute(
             batch = batch.slice(0, left);
         }
         left -= batch.num_rows();
-        for from in (0..batch.num_rows()).step_by(SLICE_ROWS) {
-            let part = batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from));
+        for from in (0..batch.num_rows()).step_by(limits.slice_rows) {
+            let part = batch.slice(from, limits.slice_rows.min(batch.num_rows() - from));
             if sender.send(Ok(Step::Rows(part))).await.is_err() {
                 return Ok(());
             }

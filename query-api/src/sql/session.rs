@@ -50,6 +50,7 @@ use crate::{
     access::{Sight, TenantTable},
     api::Api,
     freshness::Freshness,
+    metrics::Metric,
     reports::ReportSchema,
     settings::SqlSettings,
 };
@@ -105,6 +106,9 @@ pub(crate) trait Addition: Send + Sync {
 pub(crate) struct ShownTable {
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
+    /// What one row is.
+    pub(crate) description: String,
+    pub(crate) columns: Vec<CatalogColumn>,
 }
 
 /// A session and how fresh its cut is.
@@ -137,6 +141,8 @@ pub(super) async fn open(
         shown.push(ShownTable {
             name: table.name.clone(),
             schema: table.provider.schema(),
+            description: table.description.clone(),
+            columns: table.columns.clone(),
         });
         let walled = if of_seen {
             TenantTable::of_seen(&table.name, Arc::clone(sight), table.provider)
@@ -173,10 +179,15 @@ pub(super) async fn open(
     for report in api.reports.all() {
         documents.describe_report(report);
     }
+    for metric in api.metric_definitions.all() {
+        documents.describe_metric(metric);
+    }
     let documents = documents.finish()?;
     shown.push(ShownTable {
         name: "table_columns".to_owned(),
         schema: documents.schema(),
+        description: "what each column of every table and function holds, and its unit".to_owned(),
+        columns: Vec::new(),
     });
     schema.register_table("table_columns".to_owned(), documents)?;
     let catalog = Arc::new(MemoryCatalogProvider::new());
@@ -192,6 +203,7 @@ pub(super) async fn open(
     let schema = ReportSchema {
         tables: schema,
         catalogue: Arc::clone(&api.reports),
+        metrics: Arc::clone(&api.metric_definitions),
         base: api.base_session.clone(),
         names: (CATALOG, SCHEMA),
         functions: vec![Arc::clone(&attribution)],
@@ -432,6 +444,24 @@ impl Documents {
             let format = format.as_str().unwrap_or_default();
             self.append([&name, &report.question, &column.name, "", format, ""]);
         }
+    }
+
+    fn describe_metric(&mut self, metric: &Metric) {
+        let name = format!("metric_{}", metric.name);
+        let period = metric.time.is_some().then_some("month");
+        for column in period.into_iter().chain(metric.dimensions()) {
+            self.append([&name, &metric.description, column, "", "", "dimension"]);
+        }
+        let format = serde_json::to_value(metric.format).unwrap_or_default();
+        let additivity = serde_json::to_value(metric.additivity).unwrap_or_default();
+        self.append([
+            &name,
+            &metric.description,
+            "value",
+            "",
+            format.as_str().unwrap_or_default(),
+            additivity.as_str().unwrap_or_default(),
+        ]);
     }
 
     fn append(&mut self, row: [&str; 6]) {

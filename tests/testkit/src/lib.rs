@@ -1,5 +1,7 @@
 //! The house rules as code: what the tree promises about itself, checked by `tests/tidy.rs`.
 
+pub mod wire;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
