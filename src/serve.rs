@@ -36,9 +36,14 @@ pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
         ));
     }
     if let Some((address, _)) = &server.flight {
-        say(&format!("Arrow Flight SQL clients: grpc+tls://{address}, bearer = the key"));
+        say(&format!(
+            "Arrow Flight SQL clients: grpc+tls://{address}, bearer = the key"
+        ));
     }
-    say(&format!("assistants (MCP): {}/mcp, bearer = the key", server.url()));
+    say(&format!(
+        "assistants (MCP): {}/mcp, bearer = the key",
+        server.url()
+    ));
     until_stopped(&context.settings, &server).await?;
     say("stopping: open requests end, what is buffered is written");
     server.stop().await

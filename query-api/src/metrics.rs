@@ -142,7 +142,10 @@ impl Metrics {
 
 fn check(metric: &Metric) -> Result<(), String> {
     let plain = |text: &str| {
-        !text.is_empty() && text.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_' || letter.is_ascii_digit())
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|letter| letter.is_ascii_lowercase() || letter == b'_' || letter.is_ascii_digit())
     };
     let names = [&metric.name, &metric.from];
     let columns = metric.by.iter().chain(&metric.split).chain(&metric.time);
@@ -161,7 +164,9 @@ fn check(metric: &Metric) -> Result<(), String> {
 }
 
 fn instant(at: Timestamp) -> String {
-    at.to_datetime().format("TIMESTAMP '%Y-%m-%dT%H:%M:%S%.6f'").to_string()
+    at.to_datetime()
+        .format("TIMESTAMP '%Y-%m-%dT%H:%M:%S%.6f'")
+        .to_string()
 }
 
 impl Metric {
@@ -195,17 +200,22 @@ impl Metric {
             let known = self.by.contains(dimension) || self.split.contains(dimension);
             if !known {
                 let shown: String = dimension.chars().take(64).collect();
-                return Err(
-                    Problem::bad("bad_parameter", format!("'{}' is not broken down by '{shown}'", self.name))
-                        .hint(format!("dimensions: {}", self.dimensions().join(", "))),
-                );
+                return Err(Problem::bad(
+                    "bad_parameter",
+                    format!("'{}' is not broken down by '{shown}'", self.name),
+                )
+                .hint(format!("dimensions: {}", self.dimensions().join(", "))));
             }
             columns.push((dimension.clone(), dimension.clone()));
         }
         for dimension in self.split.iter().filter(|split| !question.by.contains(split)) {
             columns.push((dimension.clone(), dimension.clone()));
         }
-        let mut filter = format!("({})", self.filter.replace("{as_of}", &instant(question.as_of.unwrap_or(now))));
+        let mut filter = format!(
+            "({})",
+            self.filter
+                .replace("{as_of}", &instant(question.as_of.unwrap_or(now)))
+        );
         if let Some(time) = &self.time {
             for (bound, sign) in [(question.from, ">="), (question.to, "<")] {
                 if let Some(bound) = bound {
@@ -249,8 +259,11 @@ impl Metric {
         };
         let function = AS_OF.iter().find(|(table, _)| *table == self.from);
         let (_, function) = function.ok_or_else(|| {
-            Problem::bad("bad_parameter", format!("'{}' cannot be asked as of an instant", self.name))
-                .hint("metrics of deals and scores can; bound the others with from and to")
+            Problem::bad(
+                "bad_parameter",
+                format!("'{}' cannot be asked as of an instant", self.name),
+            )
+            .hint("metrics of deals and scores can; bound the others with from and to")
         })?;
         Ok(format!("{function}('{at}')"))
     }
@@ -280,7 +293,10 @@ mod tests {
              value FROM deals WHERE (status = 'won' AND closed_at IS NOT NULL) AND closed_at >= TIMESTAMP \
              '1970-01-01T00:00:00.000000' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         );
-        assert_eq!(asked("open_pipeline", &monthly).expect_err("a stock").code, "semi_additive");
+        assert_eq!(
+            asked("open_pipeline", &monthly).expect_err("a stock").code,
+            "semi_additive"
+        );
         let then = MetricQuestion {
             as_of: Some(Timestamp(0)),
             ..MetricQuestion::default()
@@ -301,8 +317,14 @@ mod tests {
             every: Some("fortnight".to_owned()),
             ..MetricQuestion::default()
         };
-        assert_eq!(asked("won_deals", &every).expect_err("no such period").code, "bad_parameter");
-        assert_eq!(asked("open_pipelin", &by("stage")).expect_err("unknown").code, "unknown_metric");
+        assert_eq!(
+            asked("won_deals", &every).expect_err("no such period").code,
+            "bad_parameter"
+        );
+        assert_eq!(
+            asked("open_pipelin", &by("stage")).expect_err("unknown").code,
+            "unknown_metric"
+        );
     }
 
     #[test]
@@ -313,10 +335,16 @@ mod tests {
         for (from, to, fault) in [
             ("semi_additive", "additive", "needs a time"),
             ("by = ['stage']", "by = ['stage; drop']", "plain name"),
-            ("by = ['stage']", "by = ['stage']\ntime = 'created_at'", "has no time"),
+            (
+                "by = ['stage']",
+                "by = ['stage']\ntime = 'created_at'",
+                "has no time",
+            ),
             ("title", "titel", "titel"),
         ] {
-            let said = Metrics::read(&good.replace(from, to)).expect_err(fault).to_string();
+            let said = Metrics::read(&good.replace(from, to))
+                .expect_err(fault)
+                .to_string();
             assert!(said.contains(fault), "{said}");
         }
         assert!(Metrics::read(&good.repeat(2)).is_err(), "twice");

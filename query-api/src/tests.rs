@@ -3,7 +3,10 @@
 
 mod access;
 mod canary;
+mod corpus;
+mod doors;
 mod feed;
+mod flight;
 mod formats;
 mod limits;
 mod openapi;
@@ -11,4 +14,5 @@ mod read_only;
 mod rest;
 mod wall;
 mod web;
+mod wire;
 mod world;

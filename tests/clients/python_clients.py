@@ -2,6 +2,7 @@
 """Python clients against PGHOST, PGPORT, PGUSER, PGPASSWORD: "ok CLIENT: NAME" or "FAIL CLIENT: NAME: reason" a line."""
 import asyncio
 import os
+import sys
 
 HOST, PORT = os.environ["PGHOST"], int(os.environ["PGPORT"])
 USER, KEY = os.environ["PGUSER"], os.environ["PGPASSWORD"]
@@ -100,9 +101,20 @@ def sqlalchemy_client():
         client = f"SQLAlchemy ({driver})"
         case(client, "connect and query", query)
         inspect = lambda: sqlalchemy.inspect(engine)
+
+        def reflect():
+            table = sqlalchemy.Table("deals", sqlalchemy.MetaData(), autoload_with=engine, schema="public")
+            equal([column.name for column in table.primary_key], ["deal_id"])
+            equal(inspect().get_indexes("deals"), [])
+            with engine.connect() as connection:
+                connection.execute(sqlalchemy.select(table).limit(1)).fetchall()
+
         case(client, "schemas", lambda: equal("public" in inspect().get_schema_names(), True))
         case(client, "views", lambda: equal("deals" in inspect().get_view_names(), True))
         case(client, "columns", lambda: equal(len(inspect().get_columns("deals")) > 5, True))
+        case(client, "primary key", lambda: equal(inspect().get_pk_constraint("deals")["constrained_columns"], ["deal_id"]))
+        case(client, "comments", lambda: equal("deal" in inspect().get_table_comment("deals")["text"], True))
+        case(client, "reflection", reflect)
 
 
 def pg8000_client():
@@ -123,8 +135,90 @@ def pg8000_client():
     case("pg8000", "query and parameters over TLS", query)
 
 
-for client in [psycopg3, asyncpg_client, sqlalchemy_client, pg8000_client]:
+def adbc_client():
+    from adbc_driver_postgresql import dbapi
+
+    def query():
+        with dbapi.connect(f"postgresql://{URL}") as connection, connection.cursor() as cursor:
+            cursor.execute("select deal_id, amount, created_at from deals limit 5")
+            equal(cursor.fetch_arrow_table().num_columns, 3)
+
+    def objects():
+        with dbapi.connect(f"postgresql://{URL}") as connection:
+            connection.adbc_get_objects(depth="tables").read_all()
+            equal("deal_id" in connection.adbc_get_table_schema("deals").names, True)
+
+    case("ADBC PostgreSQL", "query as Arrow", query)
+    case("ADBC PostgreSQL", "objects and schema", objects)
+
+
+def ibis_client():
+    import ibis
+
+    def group():
+        connection = ibis.postgres.connect(
+            host=HOST, port=PORT, user=USER, password=KEY, database="revgauge", schema="public"
+        )
+        equal("deals" in connection.list_tables(), True)
+        deals = connection.table("deals")
+        deals.group_by("stage").agg(n=deals.count()).execute()
+
+    case("ibis", "tables and group by", group)
+
+
+def polars_client():
+    import polars
+
+    def read():
+        frame = polars.read_database_uri("select stage, count(*) as n from deals group by 1", f"postgresql://{URL}", engine="adbc")
+        equal(frame.columns, ["stage", "n"])
+
+    case("polars", "read_database_uri (ADBC)", read)
+
+
+def odbc_client():
+    import pyodbc
+
+    def connect():
+        return pyodbc.connect(
+            f"DRIVER={{PostgreSQL}};SERVER={HOST};PORT={PORT};DATABASE=revgauge;UID={USER};PWD={KEY};"
+            "SSLmode=require;UseDeclareFetch=1;Fetch=100",
+            autocommit=True,
+        )
+
+    def tables():
+        cursor = connect().cursor()
+        equal("deals" in [row.table_name for row in cursor.tables(schema="public")], True)
+        equal(len(cursor.columns(table="deals", schema="public").fetchall()) > 5, True)
+        equal([row.column_name for row in cursor.primaryKeys("deals", schema="public")], ["deal_id"])
+
+    def query():
+        rows = connect().cursor().execute("select cast(? as double precision) + 1", 41.0).fetchall()
+        equal(rows[0][0], 42.0)
+
+    case("psqlODBC", "tables, columns, primary keys", tables)
+    case("psqlODBC", "parameters and cursors", query)
+
+
+def harlequin_client():
+    from harlequin_postgres.adapter import HarlequinPostgresAdapter
+
+    def catalog():
+        connection = HarlequinPostgresAdapter(conn_str=(f"postgresql://{URL}",)).connect()
+        items = connection.get_catalog().items
+        equal(len(items) > 0, True)
+        equal(len(connection.get_completions()) > 0, True)
+        connection.execute("select 1 as one").fetchall()
+
+    case("harlequin", "catalogue, completions, query", catalog)
+
+
+CLIENTS = [psycopg3, asyncpg_client, sqlalchemy_client, pg8000_client, adbc_client, ibis_client,
+           polars_client, odbc_client, harlequin_client]
+for client in CLIENTS:
+    if sys.argv[1:] and client.__name__ not in sys.argv[1:]:
+        continue
     try:
         client()
-    except ImportError as error:
-        print(f"skipped {client.__name__}: {error}")
+    except (ImportError, ModuleNotFoundError) as error:
+        print(f"skipped {client.__name__.replace('_client', '')}: {error}")

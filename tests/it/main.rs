@@ -8,6 +8,7 @@ mod deliveries;
 mod doors;
 mod otlp;
 mod pages;
+mod postgres;
 mod process;
 mod real_input;
 mod reports;

@@ -7,8 +7,8 @@ use revgauge_contract::access::{Caller, Scope};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig,
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
+        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
     },
     service::RequestContext,
 };
@@ -64,7 +64,11 @@ fn told(answer: Result<Value, Problem>, max_bytes: usize) -> CallToolResult {
             result
         }
         Err(problem) => {
-            let hint = problem.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            let hint = problem
+                .hint
+                .as_ref()
+                .map(|hint| format!("; {hint}"))
+                .unwrap_or_default();
             let text = format!("{}: {}{hint}", problem.code, problem.detail);
             CallToolResult::error(vec![ContentBlock::text(text)])
         }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use revgauge_contract::{
-    Timestamp, access::Caller, score::EntityKind, statistics::Knowledge,
-};
+use revgauge_contract::{Timestamp, access::Caller, score::EntityKind, statistics::Knowledge};
 use rmcp::model::{Tool, ToolAnnotations};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -200,9 +198,11 @@ async fn rows(
         timeout_ms: Some(settings.timeout_ms),
     };
     let answer = run_sql(api, caller, request).await?;
-    let columns = answer.schema.fields().iter().map(|field| {
-        json!({"name": field.name(), "type": type_name(field.data_type())})
-    });
+    let columns = answer
+        .schema
+        .fields()
+        .iter()
+        .map(|field| json!({"name": field.name(), "type": type_name(field.data_type())}));
     let columns: Vec<Value> = columns.collect();
     let rows = json_objects(&answer.batches)?;
     Ok(json!({
@@ -227,16 +227,23 @@ struct ExplainArguments {
 async fn explain_score(api: &Arc<Api>, caller: &Caller, asked: ExplainArguments) -> Result<Value, Problem> {
     let now = api.clock.now();
     if let Some(ahead) = asked.as_of.filter(|at| *at > now) {
-        return Err(Problem::bad("as_of_ahead", format!("as_of {ahead} is still to come")));
+        return Err(Problem::bad(
+            "as_of_ahead",
+            format!("as_of {ahead} is still to come"),
+        ));
     }
     let at = asked.as_of.unwrap_or(now);
     let scores = api.scores(caller);
     let (tenant_id, kind) = (&caller.tenant_id, asked.entity_kind);
     if let Some(since) = asked.since {
-        let changes = scores.explain_change(tenant_id, kind, &asked.entity_id, since, at).await?;
+        let changes = scores
+            .explain_change(tenant_id, kind, &asked.entity_id, since, at)
+            .await?;
         return Ok(json!({"entity_kind": kind, "entity_id": asked.entity_id, "changes": changes}));
     }
     let knowledge = asked.as_of.map_or(Knowledge::Now, Knowledge::At);
-    let explained = scores.explain(tenant_id, kind, &asked.entity_id, at, knowledge).await?;
+    let explained = scores
+        .explain(tenant_id, kind, &asked.entity_id, at, knowledge)
+        .await?;
     Ok(json!(explained))
 }

@@ -120,7 +120,10 @@ fn text(name: &str, nullable: bool) -> Field {
 }
 
 /// The columns that tell the rows of a table apart.
-pub(super) fn primary_keys(query: &CommandGetPrimaryKeys, shown: &[ShownTable]) -> Result<RecordBatch, Status> {
+pub(super) fn primary_keys(
+    query: &CommandGetPrimaryKeys,
+    shown: &[ShownTable],
+) -> Result<RecordBatch, Status> {
     let here = query.catalog.as_deref().is_none_or(|catalog| catalog == CATALOG)
         && query.db_schema.as_deref().is_none_or(|schema| schema == SCHEMA)
         && shown.iter().any(|table| table.name == query.table);

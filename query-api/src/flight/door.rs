@@ -107,7 +107,12 @@ fn accepted(
             tokio::spawn(async move {
                 match timeout(patience, secured(socket, peer, acceptor)).await {
                     Ok(Ok(socket)) => {
-                        let _ = sender.send(Ok(Connection { socket, _place: place })).await;
+                        let _ = sender
+                            .send(Ok(Connection {
+                                socket,
+                                _place: place,
+                            }))
+                            .await;
                     }
                     Ok(Err(error)) => tracing::debug!(%error, "a connection broke off before it began"),
                     Err(_) => tracing::debug!("a connection did not begin in time"),
@@ -169,7 +174,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match &mut self.socket {
             Socket::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Socket::Tls(socket) => Pin::new(socket).poll_write(context, bytes),

@@ -13,18 +13,26 @@ const KEY_AS_PASSWORD: &str = "revgauge";
 
 /// One answer for everything that is wrong with credentials.
 fn refused() -> Status {
-    Status::unauthenticated("this needs a valid API key: send 'authorization: Bearer <key>', or the key as password")
+    Status::unauthenticated(
+        "this needs a valid API key: send 'authorization: Bearer <key>', or the key as password",
+    )
 }
 
 /// The caller of a request, and the key it gave.
 pub(super) async fn caller(api: &Arc<Api>, metadata: &MetadataMap) -> Result<(Caller, String), Status> {
-    let value = metadata.get("authorization").and_then(|value| value.to_str().ok());
-    let (scheme, credentials) = value.and_then(|value| value.split_once(' ')).ok_or_else(refused)?;
+    let value = metadata
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    let (scheme, credentials) = value
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(refused)?;
     let (user, key) = if scheme.eq_ignore_ascii_case("bearer") {
         (None, credentials.trim().to_owned())
     } else if scheme.eq_ignore_ascii_case("basic") {
         let text = STANDARD.decode(credentials.trim()).ok();
-        let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(refused)?;
+        let text = text
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(refused)?;
         let (user, key) = text.split_once(':').ok_or_else(refused)?;
         (Some(user.to_owned()), key.to_owned())
     } else {

@@ -47,7 +47,10 @@ impl Statements {
         let mut open = self.open.lock();
         let idle_us = i64::try_from(settings.statement_idle_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
         open.retain(|_, statement| now_us.saturating_sub(statement.used_us) < idle_us);
-        let own = open.values().filter(|statement| statement.key_id == *key_id).count();
+        let own = open
+            .values()
+            .filter(|statement| statement.key_id == *key_id)
+            .count();
         if own >= settings.statements_per_key {
             return Err(Status::resource_exhausted(format!(
                 "{own} statements are prepared, which is the limit of a key: close one"
@@ -70,7 +73,9 @@ impl Statements {
     /// When it has none by that handle.
     pub(super) fn get(&self, handle: &Bytes, key_id: &Arc<str>, now_us: i64) -> Result<Prepared, Status> {
         let mut open = self.open.lock();
-        let statement = open.get_mut(handle).filter(|statement| statement.key_id == *key_id);
+        let statement = open
+            .get_mut(handle)
+            .filter(|statement| statement.key_id == *key_id);
         let statement = statement.ok_or_else(unknown)?;
         statement.used_us = now_us;
         Ok(statement.clone())
@@ -80,9 +85,16 @@ impl Statements {
     ///
     /// # Errors
     /// When the key has no statement by that handle.
-    pub(super) fn bind(&self, handle: &Bytes, key_id: &Arc<str>, values: Vec<ScalarValue>) -> Result<(), Status> {
+    pub(super) fn bind(
+        &self,
+        handle: &Bytes,
+        key_id: &Arc<str>,
+        values: Vec<ScalarValue>,
+    ) -> Result<(), Status> {
         let mut open = self.open.lock();
-        let statement = open.get_mut(handle).filter(|statement| statement.key_id == *key_id);
+        let statement = open
+            .get_mut(handle)
+            .filter(|statement| statement.key_id == *key_id);
         statement.ok_or_else(unknown)?.values = values;
         Ok(())
     }
@@ -90,7 +102,10 @@ impl Statements {
     /// Forgets a statement of the key.
     pub(super) fn close(&self, handle: &Bytes, key_id: &Arc<str>) {
         let mut open = self.open.lock();
-        if open.get(handle).is_some_and(|statement| statement.key_id == *key_id) {
+        if open
+            .get(handle)
+            .is_some_and(|statement| statement.key_id == *key_id)
+        {
             open.remove(handle);
         }
     }
@@ -137,7 +152,11 @@ pub(super) fn parameters_of(plan: &LogicalPlan) -> Result<Schema, Status> {
         .collect();
     numbered.sort_by_key(|(number, _)| *number);
     let fields = numbered.into_iter().map(|(number, kind)| {
-        let kind = if kind == DataType::Utf8View { DataType::Utf8 } else { kind };
+        let kind = if kind == DataType::Utf8View {
+            DataType::Utf8
+        } else {
+            kind
+        };
         Field::new(format!("${number}"), kind, true)
     });
     Ok(Schema::new(fields.collect::<Vec<_>>()))

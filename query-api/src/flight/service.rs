@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arrow::array::RecordBatch;
@@ -24,7 +27,10 @@ use bytes::Bytes;
 use datafusion::common::{ParamValues, ScalarValue};
 use futures::{Stream, TryStreamExt as _, stream};
 use revgauge_contract::access::Caller;
-use tonic::{Request, Response, Status, Streaming, metadata::{MetadataMap, MetadataValue}};
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use super::{
     catalog, login,
@@ -60,7 +66,9 @@ impl Service {
 
     async fn run(&self, caller: &Caller, sql: String, values: Vec<ScalarValue>) -> Answer<Data> {
         let params = (!values.is_empty()).then(|| ParamValues::from(values));
-        let answer = open_whole(&self.api, caller, sql, params).await.map_err(status_of)?;
+        let answer = open_whole(&self.api, caller, sql, params)
+            .await
+            .map_err(status_of)?;
         Ok(Response::new(rows::rows(answer)))
     }
 
@@ -78,7 +86,9 @@ impl Service {
         self.caller(request.metadata()).await?;
         let descriptor = request.into_inner();
         let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(descriptor.cmd.clone()));
-        let mut info = FlightInfo::new().with_endpoint(endpoint).with_descriptor(descriptor);
+        let mut info = FlightInfo::new()
+            .with_endpoint(endpoint)
+            .with_descriptor(descriptor);
         if let Some(schema) = schema {
             info.schema = schema_bytes(schema)?;
         }
@@ -121,14 +131,16 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
         let caller = self.caller(request.metadata()).await?;
-        let (schema, _) = describe_sql(&self.api, &caller, query.query).await.map_err(status_of)?;
+        let (schema, _) = describe_sql(&self.api, &caller, query.query)
+            .await
+            .map_err(status_of)?;
         self.info(request, Some(&plain_schema(&schema))).await
     }
 
     async fn do_get_fallback(&self, request: Request<Ticket>, message: Any) -> Answer<Data> {
-        let query: Option<CommandStatementQuery> = message.unpack().map_err(|error| {
-            Status::invalid_argument(format!("cannot read the ticket: {error}"))
-        })?;
+        let query: Option<CommandStatementQuery> = message
+            .unpack()
+            .map_err(|error| Status::invalid_argument(format!("cannot read the ticket: {error}")))?;
         let query = query.ok_or_else(|| Status::invalid_argument("this ticket is none of this server"))?;
         let caller = self.caller(request.metadata()).await?;
         self.run(&caller, query.query, Vec::new()).await
@@ -167,7 +179,8 @@ impl FlightSqlService for Service {
         request: Request<arrow_flight::Action>,
     ) -> Result<(), Status> {
         let caller = self.caller(request.metadata()).await?;
-        self.statements.close(&query.prepared_statement_handle, &caller.key_id);
+        self.statements
+            .close(&query.prepared_statement_handle, &caller.key_id);
         Ok(())
     }
 
@@ -177,10 +190,15 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let caller = self.caller(request.metadata()).await?;
-        let data = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
-        let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(data).try_collect().await?;
+        let data = request
+            .into_inner()
+            .map_err(|status| FlightError::Tonic(Box::new(status)));
+        let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(data)
+            .try_collect()
+            .await?;
         let values = prepared::values_of(&batches)?;
-        self.statements.bind(&query.prepared_statement_handle, &caller.key_id, values)?;
+        self.statements
+            .bind(&query.prepared_statement_handle, &caller.key_id, values)?;
         Ok(DoPutPreparedStatementResult {
             prepared_statement_handle: Some(query.prepared_statement_handle),
         })
@@ -193,7 +211,9 @@ impl FlightSqlService for Service {
     ) -> Answer<FlightInfo> {
         let caller = self.caller(request.metadata()).await?;
         let now_us = self.api.clock.now().micros();
-        let statement = self.statements.get(&query.prepared_statement_handle, &caller.key_id, now_us)?;
+        let statement = self
+            .statements
+            .get(&query.prepared_statement_handle, &caller.key_id, now_us)?;
         self.info(request, Some(&statement.schema)).await
     }
 
@@ -204,7 +224,9 @@ impl FlightSqlService for Service {
     ) -> Answer<Data> {
         let caller = self.caller(request.metadata()).await?;
         let now_us = self.api.clock.now().micros();
-        let statement = self.statements.get(&query.prepared_statement_handle, &caller.key_id, now_us)?;
+        let statement = self
+            .statements
+            .get(&query.prepared_statement_handle, &caller.key_id, now_us)?;
         self.run(&caller, statement.sql, statement.values).await
     }
 
@@ -259,7 +281,11 @@ impl FlightSqlService for Service {
         self.info(request, Some(&schema)).await
     }
 
-    async fn do_get_table_types(&self, query: CommandGetTableTypes, request: Request<Ticket>) -> Answer<Data> {
+    async fn do_get_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<Ticket>,
+    ) -> Answer<Data> {
         self.caller(request.metadata()).await?;
         batch(catalog::table_types(query))
     }
@@ -287,7 +313,11 @@ impl FlightSqlService for Service {
         self.info(request, Some(&schema)).await
     }
 
-    async fn do_get_xdbc_type_info(&self, query: CommandGetXdbcTypeInfo, request: Request<Ticket>) -> Answer<Data> {
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<Ticket>,
+    ) -> Answer<Data> {
         self.caller(request.metadata()).await?;
         batch(catalog::types(query))
     }
@@ -300,7 +330,11 @@ impl FlightSqlService for Service {
         self.info(request, None).await
     }
 
-    async fn do_get_primary_keys(&self, query: CommandGetPrimaryKeys, request: Request<Ticket>) -> Answer<Data> {
+    async fn do_get_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        request: Request<Ticket>,
+    ) -> Answer<Data> {
         let shown = self.shown(request.metadata()).await?;
         batch(catalog::primary_keys(&query, &shown))
     }
@@ -313,7 +347,11 @@ impl FlightSqlService for Service {
         self.info(request, None).await
     }
 
-    async fn do_get_exported_keys(&self, _: CommandGetExportedKeys, request: Request<Ticket>) -> Answer<Data> {
+    async fn do_get_exported_keys(
+        &self,
+        _: CommandGetExportedKeys,
+        request: Request<Ticket>,
+    ) -> Answer<Data> {
         self.caller(request.metadata()).await?;
         batch(Ok(catalog::no_foreign_keys()))
     }
@@ -326,7 +364,11 @@ impl FlightSqlService for Service {
         self.info(request, None).await
     }
 
-    async fn do_get_imported_keys(&self, _: CommandGetImportedKeys, request: Request<Ticket>) -> Answer<Data> {
+    async fn do_get_imported_keys(
+        &self,
+        _: CommandGetImportedKeys,
+        request: Request<Ticket>,
+    ) -> Answer<Data> {
         self.caller(request.metadata()).await?;
         batch(Ok(catalog::no_foreign_keys()))
     }
@@ -339,7 +381,11 @@ impl FlightSqlService for Service {
         self.info(request, None).await
     }
 
-    async fn do_get_cross_reference(&self, _: CommandGetCrossReference, request: Request<Ticket>) -> Answer<Data> {
+    async fn do_get_cross_reference(
+        &self,
+        _: CommandGetCrossReference,
+        request: Request<Ticket>,
+    ) -> Answer<Data> {
         self.caller(request.metadata()).await?;
         batch(Ok(catalog::no_foreign_keys()))
     }

@@ -7,7 +7,9 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
     ipc::writer::IpcWriteOptions,
 };
-use arrow_flight::{FlightData, IpcMessage, SchemaAsIpc, encode::FlightDataEncoderBuilder, error::FlightError};
+use arrow_flight::{
+    FlightData, IpcMessage, SchemaAsIpc, encode::FlightDataEncoderBuilder, error::FlightError,
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use revgauge_contract::ErrorKind;

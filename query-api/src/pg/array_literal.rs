@@ -78,7 +78,10 @@ mod tests {
             ("{}", of(&[])),
             ("{ a , b }", of(&[Some("a"), Some("b")])),
             ("{NULL,\"NULL\",null}", of(&[None, Some("NULL"), None])),
-            (r#"{"a, b","c\"d","e\\f",""}"#, of(&[Some("a, b"), Some("c\"d"), Some("e\\f"), Some("")])),
+            (
+                r#"{"a, b","c\"d","e\\f",""}"#,
+                of(&[Some("a, b"), Some("c\"d"), Some("e\\f"), Some("")]),
+            ),
             ("{a,}", None),
             ("{{1},{2}}", None),
             ("{\"a", None),

@@ -9,8 +9,8 @@ use datafusion::{
         datatypes::SchemaRef,
     },
     catalog::{
-        CatalogProvider as _, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider,
-        streaming::StreamingTable,
+        CatalogProvider as _, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
+        TableProvider, streaming::StreamingTable,
     },
     common::{DataFusionError, Result, exec_err},
     datasource::{MemTable, TableType},
@@ -19,8 +19,10 @@ use datafusion::{
     prelude::SessionContext,
 };
 use datafusion_pg_catalog::pg_catalog::{
-    PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable, catalog_info::CatalogInfo,
-    context::EmptyContextProvider, setup_pg_catalog,
+    PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable,
+    catalog_info::CatalogInfo,
+    context::{EmptyContextProvider, PgCatalogContextProvider, Role},
+    setup_pg_catalog,
 };
 use parking_lot::RwLock;
 
@@ -53,6 +55,8 @@ impl PgBase {
         context.register_catalog(CATALOG, catalog);
         setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
         for function in functions::all() {
+            // The engine's own of that name goes with its other names, or it would come back with them.
+            context.deregister_udf(function.name());
             context.register_udf(function);
         }
         Ok(Self {
@@ -73,8 +77,7 @@ pub(super) struct TenantCatalog {
 impl TenantCatalog {
     pub(super) fn new(base: &Arc<PgBase>) -> Result<Self> {
         let shown = Shown::default();
-        let schema =
-            PgCatalogSchemaProvider::try_new(shown.clone(), Arc::clone(&base.statics), EmptyContextProvider)?;
+        let schema = PgCatalogSchemaProvider::try_new(shown.clone(), Arc::clone(&base.statics), Roles)?;
         Ok(Self {
             base: Arc::clone(base),
             shown: shown.clone(),
@@ -89,7 +92,7 @@ impl TenantCatalog {
 /// `pg_catalog`: what the catalogue crate makes, and keys and comments of the tenant's tables.
 #[derive(Debug)]
 struct PgCatalog {
-    standard: PgCatalogSchemaProvider<Shown, EmptyContextProvider>,
+    standard: PgCatalogSchemaProvider<Shown, Roles>,
     shown: Shown,
 }
 
@@ -105,6 +108,7 @@ impl SchemaProvider for PgCatalog {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let kind = match name {
+            "pg_attribute" => Kind::Attribute,
             "pg_class" => Kind::Class,
             "pg_constraint" => Kind::Constraint,
             "pg_index" => Kind::Index,
@@ -116,16 +120,43 @@ impl SchemaProvider for PgCatalog {
         let Some(PgCatalogTable::Dynamic(class)) = self.standard.build_table_by_name("pg_class")? else {
             return exec_err!("the catalogue has no pg_class");
         };
-        let before = match self.standard.build_table_by_name(name)? {
-            Some(PgCatalogTable::Static(table)) => table.data().to_vec(),
-            _ => Vec::new(),
-        };
-        let table = OwnTable::new(kind, class, self.shown.clone(), before);
+        let (mut attribute, mut before) = (None, Vec::new());
+        match self.standard.build_table_by_name(name)? {
+            Some(PgCatalogTable::Static(table)) => before = table.data().to_vec(),
+            Some(PgCatalogTable::Dynamic(table)) if kind == Kind::Attribute => attribute = Some(table),
+            _ => {}
+        }
+        let table = OwnTable::new(kind, class, attribute, self.shown.clone(), before);
         let schema = Arc::clone(PartitionStream::schema(&table));
         Ok(Some(Arc::new(StreamingTable::try_new(
             schema,
             vec![Arc::new(table)],
         )?)))
+    }
+}
+
+/// The one role there is here: what a key may do is no role of PostgreSQL.
+#[derive(Debug, Clone)]
+struct Roles;
+
+#[async_trait]
+impl PgCatalogContextProvider for Roles {
+    async fn roles(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    async fn role(&self, name: &str) -> Option<Role> {
+        (name == CATALOG).then(|| Role {
+            name: name.to_owned(),
+            is_superuser: false,
+            can_login: true,
+            can_create_db: false,
+            can_create_role: false,
+            can_create_user: false,
+            can_replication: false,
+            grants: Vec::new(),
+            inherited_roles: Vec::new(),
+        })
     }
 }
 

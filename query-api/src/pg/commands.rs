@@ -13,7 +13,7 @@ use pgwire::{
         results::{CopyResponse, DataRowEncoder, FieldInfo, QueryResponse, Response, Tag},
     },
     error::PgWireResult,
-    messages::response::TransactionStatus,
+    messages::{copy::CopyData, response::TransactionStatus},
 };
 
 use super::{
@@ -278,12 +278,9 @@ fn executed(connection: &Connection, statement: &ast::Statement) -> PgWireResult
         .and_then(ast::ObjectNamePart::as_ident)
         .map_or_else(String::new, |ident| ident.value.clone());
     let statements = connection.statements.lock();
-    let named = statements.get(&name).ok_or_else(|| {
-        sqlstate::error(
-            "26000",
-            format!("prepared statement \"{name}\" does not exist"),
-        )
-    })?;
+    let named = statements
+        .get(&name)
+        .ok_or_else(|| sqlstate::error("26000", format!("prepared statement \"{name}\" does not exist")))?;
     named.with(parameters)
 }
 
@@ -315,8 +312,7 @@ pub(super) fn assign(connection: &Connection, name: &str, value: &str) -> PgWire
     if !name.contains('.') && !KNOWN.iter().any(|(known, _)| *known == name) {
         return Err(unknown_setting(name));
     }
-    if name == "statement_timeout" && !value.eq_ignore_ascii_case("default") && duration_ms(value).is_none()
-    {
+    if name == "statement_timeout" && !value.eq_ignore_ascii_case("default") && duration_ms(value).is_none() {
         return Err(sqlstate::error(
             sqlstate::BAD_VALUE,
             format!("invalid value for parameter \"statement_timeout\": \"{value}\""),
@@ -450,13 +446,25 @@ async fn copy_out(connection: &Arc<Connection>, statement: &ast::Statement) -> P
     let answer = connection.open(query.clone(), None).await?;
     let fields = Arc::new(answer::fields_of(&answer.schema, &query, &wire)?);
     let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
-    let prologue = stream::iter(format.prologue(&names).map(Ok));
+    let mut prologue = format.prologue(&names);
+    let epilogue = stream::iter(format.epilogue().map(Ok));
     let columns = fields.len();
     let rows = answer::rows(Arc::clone(connection), answer, fields);
-    let lines = rows.map(move |row| row.map(|row| format.row(&row)));
-    Ok(Response::CopyOut(CopyResponse::new(
-        i8::from(binary),
-        columns,
-        Box::pin(prologue.chain(lines)),
-    )))
+    let lines = rows
+        .map(move |row| row.map(|row| format.row(&row)))
+        .chain(epilogue);
+    if !binary {
+        let begun = stream::iter(prologue.map(Ok)).chain(lines);
+        let response = CopyResponse::new(0, columns, Box::pin(begun));
+        return Ok(Response::CopyOut(response));
+    }
+    // The header of the binary form shares its message with what comes first: readers expect it there.
+    let lines = lines.map(move |line| {
+        let line = line?;
+        Ok(match prologue.take() {
+            None => line,
+            Some(header) => CopyData::new([header.data, line.data].concat().into()),
+        })
+    });
+    Ok(Response::CopyOut(CopyResponse::new(1, columns, Box::pin(lines))))
 }

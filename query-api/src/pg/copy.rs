@@ -147,6 +147,11 @@ impl CopyFormat {
         }
     }
 
+    /// What comes after the last row.
+    pub(super) fn epilogue(&self) -> Option<CopyData> {
+        (*self == Self::Binary).then(|| CopyData::new((-1_i16).to_be_bytes().to_vec().into()))
+    }
+
     /// One row. The row is in text form, for `Binary` in binary form.
     pub(super) fn row(&self, row: &DataRow) -> CopyData {
         if *self == Self::Binary {

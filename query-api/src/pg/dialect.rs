@@ -26,14 +26,13 @@ use datafusion_pg_catalog::sql::{
     },
 };
 
-use self::system::System;
+use self::system::{RelationNames, System};
 use super::array_literal;
 
 /// Parses statements.
 pub(super) struct Dialect {
     catalogue: PostgresCompatibilityParser,
-    /// Looks up a relation by its name.
-    relation: Option<Box<Query>>,
+    system: Option<System>,
     rules: Vec<Arc<dyn SqlStatementRewriteRule>>,
 }
 
@@ -42,8 +41,8 @@ impl Dialect {
         let relation = Parser::parse_sql(&PostgreSqlDialect {}, system::RELATION);
         let relation = relation.ok().and_then(|mut statements| statements.pop());
         Self {
-            relation: match relation {
-                Some(Statement::Query(query)) => Some(query),
+            system: match relation {
+                Some(Statement::Query(relation)) => Some(System { relation }),
                 _ => None,
             },
             catalogue: PostgresCompatibilityParser::new(),
@@ -69,6 +68,9 @@ impl Dialect {
             Ok(statements) if !statements.iter().any(asks_catalogue) => {
                 let rewrite = |mut statement: Statement| {
                     let _ = statement.visit(&mut Meaning);
+                    if let Some(system) = &self.system {
+                        let _ = statement.visit(&mut RelationNames(system));
+                    }
                     let rules = self.rules.iter();
                     rules.fold(statement, |statement, rule| rule.rewrite(statement))
                 };
@@ -99,12 +101,10 @@ impl Dialect {
                 .iter()
                 .zip(&rewritten)
                 .all(|(known, rewritten)| known.to_string() == rewritten.to_string());
-        let (true, Some(relation)) = (same, &self.relation) else {
+        let (true, Some(system)) = (same, &self.system) else {
             return Ok(known);
         };
-        let mut system = System {
-            relation: relation.clone(),
-        };
+        let mut system = system.clone();
         let said = |mut statement: Statement| {
             let _ = statement.visit(&mut system);
             self.catalogue.rewrite(statement)
@@ -153,6 +153,29 @@ impl VisitorMut for Meaning {
                 };
             }
             seen.push(text);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// `unnest(array) AS x` names its column too.
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<()> {
+        let alias = match factor {
+            ast::TableFactor::UNNEST { alias, .. } => alias,
+            ast::TableFactor::Table {
+                name,
+                alias,
+                args: Some(_),
+                ..
+            } if name.to_string().eq_ignore_ascii_case("generate_series") => alias,
+            _ => return ControlFlow::Continue(()),
+        };
+        if let Some(alias) = alias
+            && alias.columns.is_empty()
+        {
+            let name = alias.name.clone();
+            alias
+                .columns
+                .push(ast::TableAliasColumnDef::from_name(name.value));
         }
         ControlFlow::Continue(())
     }
@@ -376,12 +399,31 @@ mod tests {
     #[test]
     fn expressions_in_the_words_of_the_engine() {
         for (sql, expected) in [
-            (r"SELECT a LIKE 'x/_y%' ESCAPE '/' FROM t", r"SELECT a LIKE 'x\_y%' FROM t"),
-            (r"SELECT a LIKE 'x\y//' ESCAPE '/' FROM t", r"SELECT a LIKE 'x\\y/' FROM t"),
-            (r"SELECT a LIKE 'x\_' ESCAPE '\' FROM t", r"SELECT a LIKE 'x\_' FROM t"),
-            ("SELECT a = ANY('{x,\"y, z\",NULL}') FROM t", "SELECT array_has(ARRAY['x', 'y, z', NULL], a) FROM t"),
-            ("SELECT a <> ALL(ARRAY[1, 2]) FROM t", "SELECT NOT array_has(ARRAY[1, 2], a) FROM t"),
+            (
+                r"SELECT a LIKE 'x/_y%' ESCAPE '/' FROM t",
+                r"SELECT a LIKE 'x\_y%' FROM t",
+            ),
+            (
+                r"SELECT a LIKE 'x\y//' ESCAPE '/' FROM t",
+                r"SELECT a LIKE 'x\\y/' FROM t",
+            ),
+            (
+                r"SELECT a LIKE 'x\_' ESCAPE '\' FROM t",
+                r"SELECT a LIKE 'x\_' FROM t",
+            ),
+            (
+                "SELECT a = ANY('{x,\"y, z\",NULL}') FROM t",
+                "SELECT array_has(ARRAY['x', 'y, z', NULL], a) FROM t",
+            ),
+            (
+                "SELECT a <> ALL(ARRAY[1, 2]) FROM t",
+                "SELECT NOT array_has(ARRAY[1, 2], a) FROM t",
+            ),
             ("SELECT a = ANY($1) FROM t", "SELECT array_has($1, a) FROM t"),
+            (
+                "SELECT x FROM generate_series(1, 3) AS x",
+                "SELECT x FROM generate_series(1, 3) AS x (x)",
+            ),
             ("SELECT '{1,2}'::int[]", "SELECT ARRAY[1, 2]::INT[]"),
             (
                 "SELECT ARRAY(SELECT x FROM u WHERE u.t = t.a ORDER BY 1) FROM t",

@@ -6,8 +6,8 @@ use std::{fmt, sync::Arc};
 use datafusion::{
     arrow::{
         array::{
-            Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int16Array, Int16Builder, Int32Array,
-            Int32Builder, ListBuilder, RecordBatch, StringArray, StringBuilder, new_null_array,
+            Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int16Array, Int16Builder,
+            Int32Array, Int32Builder, ListBuilder, RecordBatch, StringArray, StringBuilder, new_null_array,
         },
         compute::{concat_batches, take},
         datatypes::{DataType, Field, Int32Type, Schema, SchemaRef},
@@ -53,6 +53,7 @@ struct Numbered {
 /// Which table this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    Attribute,
     Class,
     Constraint,
     Index,
@@ -74,6 +75,8 @@ pub(super) struct OwnTable {
     schema: SchemaRef,
     /// `pg_class` as the catalogue crate makes it: it gives the tables their numbers.
     class: Arc<dyn PartitionStream>,
+    /// `pg_attribute` as the crate makes it, for that table itself.
+    attribute: Option<Arc<dyn PartitionStream>>,
     shown: Shown,
     /// Rows about PostgreSQL's own objects.
     before: Vec<RecordBatch>,
@@ -81,7 +84,9 @@ pub(super) struct OwnTable {
 
 impl fmt::Debug for OwnTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnTable").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("OwnTable")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,10 +94,14 @@ impl OwnTable {
     pub(super) fn new(
         kind: Kind,
         class: Arc<dyn PartitionStream>,
+        attribute: Option<Arc<dyn PartitionStream>>,
         shown: Shown,
         before: Vec<RecordBatch>,
     ) -> Self {
         let schema = match kind {
+            Kind::Attribute => attribute
+                .as_ref()
+                .map_or_else(|| Arc::new(Schema::empty()), |table| Arc::clone(table.schema())),
             Kind::Class => with_options(class.schema()),
             Kind::Constraint => Arc::new(Schema::new(constraint_fields())),
             Kind::Index => Arc::new(Schema::new(index_fields())),
@@ -108,6 +117,7 @@ impl OwnTable {
             kind,
             schema,
             class,
+            attribute,
             shown,
             before,
         }
@@ -129,17 +139,25 @@ impl PartitionStream for OwnTable {
                 futures::stream::once(async move { rows }),
             ));
         }
+        let attribute = self
+            .attribute
+            .as_ref()
+            .map(|table| table.execute(Arc::clone(&context)));
         let class = self.class.execute(context);
         let made = Arc::clone(&schema);
         let rows = async move {
             let columns = class.schema();
             let batches: Vec<RecordBatch> = class.try_collect().await?;
             let class = concat_batches(&columns, &batches)?;
+            if let Some(attribute) = attribute {
+                let batches: Vec<RecordBatch> = attribute.try_collect().await?;
+                return attribute_rows(&concat_batches(&made, &batches)?, &numbered(&class)?);
+            }
             match kind {
                 Kind::Class => class_rows(&class, &made),
                 Kind::Constraint => constraint_rows(&numbered(&class)?, &shown, &made),
                 Kind::Index => index_rows(&numbered(&class)?, &shown, &made),
-                Kind::Description | Kind::Function => {
+                Kind::Description | Kind::Function | Kind::Attribute => {
                     let own = description_rows(&numbered(&class)?, &shown, &made)?;
                     let mut all: Vec<RecordBatch> = before
                         .iter()
@@ -167,7 +185,11 @@ fn flag(name: &str) -> Field {
 }
 
 fn numbers(name: &str, kind: DataType) -> Field {
-    Field::new(name, DataType::List(Arc::new(Field::new_list_field(kind, true))), true)
+    Field::new(
+        name,
+        DataType::List(Arc::new(Field::new_list_field(kind, true))),
+        true,
+    )
 }
 
 fn with_options(class: &Schema) -> SchemaRef {
@@ -236,7 +258,8 @@ fn index_fields() -> Vec<Field> {
 
 fn numbered(class: &RecordBatch) -> Result<Vec<Numbered>> {
     let schema = class.schema();
-    let column = |name: &str| Ok::<_, datafusion::common::DataFusionError>(class.column(schema.index_of(name)?));
+    let column =
+        |name: &str| Ok::<_, datafusion::common::DataFusionError>(class.column(schema.index_of(name)?));
     let oids = column("oid")?.as_primitive::<Int32Type>();
     let namespaces = column("relnamespace")?.as_primitive::<Int32Type>();
     let names = column("relname")?.as_string::<i32>();
@@ -313,9 +336,9 @@ fn class_rows(class: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let system = schema.fields().iter().map(|field| {
         let rows = SYSTEM_TABLES.len();
         match field.name().as_str() {
-            "oid" | "relfilenode" => {
-                Arc::new(Int32Array::from_iter_values(SYSTEM_TABLES.iter().map(|(_, oid)| *oid))) as ArrayRef
-            }
+            "oid" | "relfilenode" => Arc::new(Int32Array::from_iter_values(
+                SYSTEM_TABLES.iter().map(|(_, oid)| *oid),
+            )) as ArrayRef,
             "relname" => Arc::new(StringArray::from_iter_values(
                 SYSTEM_TABLES.iter().map(|(name, _)| *name),
             )),
@@ -328,6 +351,41 @@ fn class_rows(class: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     });
     let system = RecordBatch::try_new(Arc::clone(schema), system.collect())?;
     Ok(concat_batches(schema, [&tables, &indexes, &system])?)
+}
+
+/// `pg_attribute` with the columns of the index behind each key.
+fn attribute_rows(attributes: &RecordBatch, tables: &[Numbered]) -> Result<RecordBatch> {
+    let schema = attributes.schema();
+    let owners = attributes
+        .column(schema.index_of("attrelid")?)
+        .as_primitive::<Int32Type>();
+    let names = attributes.column(schema.index_of("attname")?).as_string::<i32>();
+    let (mut rows, mut indexes, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for table in tables {
+        for (place, column) in (1_i16..).zip(table_keys(&table.name)) {
+            let found = (0..attributes.num_rows())
+                .find(|row| owners.value(*row) == table.oid && names.value(*row) == *column);
+            if let Some(row) = found.and_then(|row| i32::try_from(row).ok()) {
+                rows.push(row);
+                indexes.push(table.oid + INDEX_NUMBERS);
+                places.push(place);
+            }
+        }
+    }
+    let rows = Int32Array::from(rows);
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(attributes.columns())
+        .map(|(field, column)| {
+            Ok(match field.name().as_str() {
+                "attrelid" => Arc::new(Int32Array::from(indexes.clone())) as ArrayRef,
+                "attnum" => Arc::new(Int16Array::from(places.clone())),
+                _ => take(column, &rows, None)?,
+            })
+        });
+    let keys = RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_>>()?)?;
+    Ok(concat_batches(&schema, [attributes, &keys])?)
 }
 
 /// `pg_proc` with arrays where the crate keeps texts of them.
@@ -349,14 +407,18 @@ fn function_schema(before: &[RecordBatch]) -> SchemaRef {
 
 fn function_rows(before: &[RecordBatch], schema: &SchemaRef) -> Result<RecordBatch> {
     let batches = before.iter().map(|batch| {
-        let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
-            let array = FUNCTION_ARRAYS.iter().find(|(name, _)| name == field.name());
-            match array {
-                Some((_, true)) => oid_arrays(column.as_string::<i32>()),
-                Some((_, false)) => text_arrays(column.as_string::<i32>()),
-                None => Arc::clone(column),
-            }
-        });
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| {
+                let array = FUNCTION_ARRAYS.iter().find(|(name, _)| name == field.name());
+                match array {
+                    Some((_, true)) => oid_arrays(column.as_string::<i32>()),
+                    Some((_, false)) => text_arrays(column.as_string::<i32>()),
+                    None => Arc::clone(column),
+                }
+            });
         RecordBatch::try_new(Arc::clone(schema), columns.collect())
     });
     let batches = batches.collect::<Result<Vec<_>, _>>()?;
@@ -367,7 +429,9 @@ fn function_rows(before: &[RecordBatch], schema: &SchemaRef) -> Result<RecordBat
 fn oid_arrays(texts: &StringArray) -> ArrayRef {
     let mut list = ListBuilder::new(Int32Builder::new());
     for text in texts {
-        let numbers = text.unwrap_or_default().split(|letter: char| !letter.is_ascii_digit());
+        let numbers = text
+            .unwrap_or_default()
+            .split(|letter: char| !letter.is_ascii_digit());
         for number in numbers.filter_map(|number| number.parse().ok()) {
             list.values().append_value(number);
         }
@@ -416,7 +480,9 @@ fn constraint_rows(tables: &[Numbered], shown: &Shown, schema: &SchemaRef) -> Re
     let rows = keyed.len();
     let keys: Vec<Vec<i16>> = keyed.iter().map(|(_, key)| key.clone()).collect();
     let of = |value: fn(&Numbered) -> i32| -> ArrayRef {
-        Arc::new(Int32Array::from_iter_values(keyed.iter().map(|(table, _)| value(table))))
+        Arc::new(Int32Array::from_iter_values(
+            keyed.iter().map(|(table, _)| value(table)),
+        ))
     };
     let columns = schema.fields().iter().map(|field| match field.name().as_str() {
         "oid" => of(|table| table.oid + CONSTRAINT_NUMBERS),
@@ -439,12 +505,17 @@ fn index_rows(tables: &[Numbered], shown: &Shown, schema: &SchemaRef) -> Result<
     let keyed = keyed(tables, shown);
     let rows = keyed.len();
     let keys: Vec<Vec<i16>> = keyed.iter().map(|(_, key)| key.clone()).collect();
-    let lengths = || keys.iter().map(|key| i16::try_from(key.len()).unwrap_or(i16::MAX));
+    let lengths = || {
+        keys.iter()
+            .map(|key| i16::try_from(key.len()).unwrap_or(i16::MAX))
+    };
     let columns = schema.fields().iter().map(|field| match field.name().as_str() {
         "indexrelid" => Arc::new(Int32Array::from_iter_values(
             keyed.iter().map(|(table, _)| table.oid + INDEX_NUMBERS),
         )) as ArrayRef,
-        "indrelid" => Arc::new(Int32Array::from_iter_values(keyed.iter().map(|(table, _)| table.oid))),
+        "indrelid" => Arc::new(Int32Array::from_iter_values(
+            keyed.iter().map(|(table, _)| table.oid),
+        )),
         "indnatts" | "indnkeyatts" => Arc::new(Int16Array::from_iter_values(lengths())),
         "indisunique" | "indisprimary" | "indimmediate" | "indisvalid" | "indisready" | "indislive" => {
             Arc::new(BooleanArray::from(vec![true; rows]))

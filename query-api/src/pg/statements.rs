@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::{
     common::{ParamValues, ScalarValue},
     sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Statement, Value,
-    VisitMut as _, VisitorMut,
+        CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Statement,
+        Value, VisitMut as _, VisitorMut,
     },
 };
 use pgwire::error::{PgWireError, PgWireResult};
@@ -152,11 +152,13 @@ impl SettingCalls<'_> {
         match (name.as_str(), &texts[..]) {
             ("current_setting", [setting, more @ ..]) => {
                 let lenient = more.first().is_some_and(|flag| flag == "true");
-                Some(match commands::value_of(self.connection, &setting.to_lowercase()) {
-                    Some(value) => Ok(Value::SingleQuotedString(value)),
-                    None if lenient => Ok(Value::Null),
-                    None => Err(commands::unknown_setting(setting)),
-                })
+                Some(
+                    match commands::value_of(self.connection, &setting.to_lowercase()) {
+                        Some(value) => Ok(Value::SingleQuotedString(value)),
+                        None if lenient => Ok(Value::Null),
+                        None => Err(commands::unknown_setting(setting)),
+                    },
+                )
             }
             ("set_config", [setting, value, _]) => {
                 let done = if self.apply {

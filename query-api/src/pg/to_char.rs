@@ -53,7 +53,9 @@ impl ScalarUDFImpl for ToChar {
             kind if kind.is_integer() => DataType::Int64,
             DataType::Null | DataType::Float16 | DataType::Float32 | DataType::Float64 => DataType::Float64,
             kind @ DataType::Decimal128(..) => kind.clone(),
-            kind => return plan_err!("to_char of {kind} is not supported: give a timestamp, a date or a number"),
+            kind => {
+                return plan_err!("to_char of {kind} is not supported: give a timestamp, a date or a number");
+            }
         };
         Ok(vec![value, DataType::Utf8])
     }

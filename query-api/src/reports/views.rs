@@ -81,7 +81,11 @@ impl SchemaProvider for ReportSchema {
                 .all()
                 .map(|report| format!("{PREFIX}{}", report.name)),
         );
-        names.extend(self.metrics.all().map(|metric| format!("{METRIC}{}", metric.name)));
+        names.extend(
+            self.metrics
+                .all()
+                .map(|metric| format!("{METRIC}{}", metric.name)),
+        );
         names
     }
 

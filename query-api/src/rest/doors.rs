@@ -399,7 +399,11 @@ const OTHERS: &[Door] = &[
         Access::Readers,
         "Values of one metric; a semi-additive one is of an instant and refused over a period",
         &[
-            parameter("by", "string", "dimensions to break it down by, with commas between"),
+            parameter(
+                "by",
+                "string",
+                "dimensions to break it down by, with commas between",
+            ),
             parameter("every", "string", "one row a day, week, month, quarter or year"),
             parameter("from", "date-time", "start of the time that counts"),
             parameter("to", "date-time", "end of it, excluded"),

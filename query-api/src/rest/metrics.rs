@@ -45,11 +45,19 @@ pub(super) async fn one(
     let now = api.clock.now();
     let as_of = arguments.instant("as_of")?;
     if let Some(ahead) = as_of.filter(|at| *at > now) {
-        return Err(Problem::bad("as_of_ahead", format!("as_of {ahead} is still to come")));
+        return Err(Problem::bad(
+            "as_of_ahead",
+            format!("as_of {ahead} is still to come"),
+        ));
     }
     let by = arguments.text("by").unwrap_or_default();
     let question = MetricQuestion {
-        by: by.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        by: by
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
         every: arguments.text("every").map(str::to_owned),
         from: arguments.instant("from")?,
         to: arguments.instant("to")?,

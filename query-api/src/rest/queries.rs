@@ -43,7 +43,10 @@ pub(super) async fn look(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let told = api.later.look(&api, &caller, &id)?;
-    Ok(answer(&api.freshness(&caller.tenant_id), [("query", value(told)?)]))
+    Ok(answer(
+        &api.freshness(&caller.tenant_id),
+        [("query", value(told)?)],
+    ))
 }
 
 /// Its result, as of when it was computed.
@@ -62,5 +65,8 @@ pub(super) async fn forget(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     api.later.forget(&caller, &id)?;
-    Ok(answer(&api.freshness(&caller.tenant_id), [("forgotten", value(id)?)]))
+    Ok(answer(
+        &api.freshness(&caller.tenant_id),
+        [("forgotten", value(id)?)],
+    ))
 }

@@ -77,7 +77,12 @@ impl LaterQueries {
     ///
     /// # Errors
     /// At the limit of queries a key may hold.
-    pub(crate) fn start(api: &Arc<Api>, caller: &Caller, request: SqlRequest, format: Format) -> Result<Told, Problem> {
+    pub(crate) fn start(
+        api: &Arc<Api>,
+        caller: &Caller,
+        request: SqlRequest,
+        format: Format,
+    ) -> Result<Told, Problem> {
         let settings = &api.settings.later;
         let now = api.clock.now();
         let mut jobs = api.later.0.lock();
@@ -122,7 +127,11 @@ impl LaterQueries {
                 "results_full",
                 format!("the results kept are {held} bytes: there is no room for this one"),
             );
-            State::Failed(problem.hint("DELETE results that are read, or ask again later").retry_after(60))
+            State::Failed(
+                problem
+                    .hint("DELETE results that are read, or ask again later")
+                    .retry_after(60),
+            )
         } else {
             state
         };
@@ -153,12 +162,12 @@ impl LaterQueries {
         match &own(&jobs, caller, id)?.state {
             State::Done { headers, bytes } => Ok((headers.clone(), Body::from(bytes.clone()))),
             State::Failed(problem) => Err(problem.clone()),
-            State::Running(_) => Err(Problem::new(
-                StatusCode::CONFLICT,
-                "not_done",
-                "the query is still running",
-            )
-            .retry_after(1)),
+            State::Running(_) => {
+                Err(
+                    Problem::new(StatusCode::CONFLICT, "not_done", "the query is still running")
+                        .retry_after(1),
+                )
+            }
         }
     }
 
@@ -199,9 +208,10 @@ async fn run(
         )
         .hint("aggregate, select fewer columns, or read it as it is computed with /v1/sql"));
     }
-    let bytes = body.collect().await.map_err(|error| {
-        Problem::from(super::SqlError::internal(&error.to_string()))
-    })?;
+    let bytes = body
+        .collect()
+        .await
+        .map_err(|error| Problem::from(super::SqlError::internal(&error.to_string())))?;
     Ok((parts.headers, bytes.to_bytes()))
 }
 
@@ -209,8 +219,12 @@ fn own<'a>(jobs: &'a HashMap<String, Job>, caller: &Caller, id: &str) -> Result<
     let job = jobs.get(id).filter(|job| job.key_id == caller.key_id);
     job.ok_or_else(|| {
         let shown: String = id.chars().take(64).collect();
-        Problem::new(StatusCode::NOT_FOUND, "not_found", format!("this key has no query '{shown}'"))
-            .hint("results are forgotten after a while: ask again")
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("this key has no query '{shown}'"),
+        )
+        .hint("results are forgotten after a while: ask again")
     })
 }
 
@@ -244,5 +258,8 @@ fn size(state: &State) -> usize {
 }
 
 fn forget_old(jobs: &mut HashMap<String, Job>, now: Timestamp, keep_ms: u64) {
-    jobs.retain(|_, job| job.ended_at.is_none_or(|at| now < at.plus_micros(micros(keep_ms))));
+    jobs.retain(|_, job| {
+        job.ended_at
+            .is_none_or(|at| now < at.plus_micros(micros(keep_ms)))
+    });
 }

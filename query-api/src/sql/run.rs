@@ -192,7 +192,10 @@ pub(crate) async fn open_patient(
         .map(parameter)
         .collect::<Result<Vec<_>, _>>()?;
     let limits = Limits {
-        rows: request.limit_rows.unwrap_or(settings.sql.max_rows).min(settings.sql.max_rows),
+        rows: request
+            .limit_rows
+            .unwrap_or(settings.sql.max_rows)
+            .min(settings.sql.max_rows),
         cut: request.limit_rows.is_some(),
         timeout_ms: request.timeout_ms.unwrap_or(longest_ms).clamp(1, longest_ms),
         slice_rows: SLICE_ROWS,

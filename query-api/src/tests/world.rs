@@ -90,6 +90,7 @@ pub(super) struct World {
     pub(super) feed: Arc<MemoryFeed>,
     pub(super) intake: Arc<Intake>,
     pub(super) keys: BTreeMap<&'static str, String>,
+    pub(super) clock: Arc<ManualClock>,
     /// Letters the doors were told to keep.
     pub(super) kept: Arc<Mutex<Vec<DeadLetter>>>,
     /// The identity provider.
@@ -130,6 +131,15 @@ impl World {
     }
 
     pub(super) async fn with(settings: ApiSettings) -> Self {
+        Self::made(settings, Vec::new()).await
+    }
+
+    /// With more tables than the usual ones.
+    pub(super) async fn with_tables(tables: Vec<CatalogTable>) -> Self {
+        Self::made(ApiSettings::default(), tables).await
+    }
+
+    async fn made(settings: ApiSettings, tables: Vec<CatalogTable>) -> Self {
         let clock = Arc::new(ManualClock::at(NOW));
         let store = Arc::new(InMemory::new());
         let random = Box::new(StdRng::seed_from_u64(7));
@@ -195,7 +205,7 @@ impl World {
             reports: Arc::new(Moves),
             ownership: Arc::new(Staff),
             cuts: Arc::new(Cuts),
-            catalog: Arc::new(Catalog::new()),
+            catalog: Arc::new(Catalog::new(tables)),
             feed: Arc::<MemoryFeed>::clone(&feed),
             keys: key_store,
             status: Arc::new(Status {
@@ -214,7 +224,7 @@ impl World {
                 Arc::<ManualClock>::clone(&clock),
             ),
             intake: Arc::<Intake>::clone(&intake),
-            clock,
+            clock: Arc::<ManualClock>::clone(&clock),
             settings,
             query_runtime: query_runtime().handle().clone(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -226,6 +236,7 @@ impl World {
             feed,
             intake,
             keys,
+            clock,
             kept,
             provider,
         }
@@ -704,7 +715,7 @@ struct Catalog {
 }
 
 impl Catalog {
-    fn new() -> Self {
+    fn new(more: Vec<CatalogTable>) -> Self {
         let memory = |batch: RecordBatch| -> Arc<dyn TableProvider> {
             Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("table"))
         };
@@ -715,11 +726,14 @@ impl Catalog {
             columns: vec![CatalogColumn::new("tenant_id", "whose", "")],
         };
         Self {
-            tables: vec![
+            tables: [
                 table("events", event_rows()),
                 table("score_changes", change_rows()),
                 table("crm_state", crm_rows()),
-            ],
+            ]
+            .into_iter()
+            .chain(more)
+            .collect(),
             runtime: Arc::new(RuntimeEnv::default()),
         }
     }

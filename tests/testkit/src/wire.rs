@@ -30,7 +30,9 @@ pub struct Wire {
 
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wire").field("backend", &self.backend).finish_non_exhaustive()
+        f.debug_struct("Wire")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,11 +75,15 @@ impl Reply {
     #[must_use]
     pub fn texts(&self) -> Vec<Vec<String>> {
         let text = |value: &Option<Vec<u8>>| {
-            value
-                .as_ref()
-                .map_or_else(|| "NULL".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+            value.as_ref().map_or_else(
+                || "NULL".to_owned(),
+                |bytes| String::from_utf8_lossy(bytes).into_owned(),
+            )
         };
-        self.rows.iter().map(|row| row.iter().map(text).collect()).collect()
+        self.rows
+            .iter()
+            .map(|row| row.iter().map(text).collect())
+            .collect()
     }
 }
 
@@ -376,7 +382,9 @@ fn prove(bare: &str, first: &str, key: &str) -> io::Result<(String, Vec<u8>)> {
             .find_map(|part| part.strip_prefix(name))
             .ok_or_else(|| broken(format!("no {name} in {first}")))
     };
-    let salt = STANDARD.decode(part("s=")?).map_err(|error| broken(error.to_string()))?;
+    let salt = STANDARD
+        .decode(part("s=")?)
+        .map_err(|error| broken(error.to_string()))?;
     let rounds: u32 = part("i=")?.parse().map_err(|_| broken("rounds are no number"))?;
     let mut salted = [0_u8; 32];
     pbkdf2::pbkdf2_hmac::<Sha256>(key.as_bytes(), &salt, rounds, &mut salted);

@@ -3,15 +3,16 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
-    Select, SelectItem, SetExpr, Subscript, TableFactor, Value, VisitMut as _, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Query, Select, SelectItem, SetExpr, Subscript, TableFactor, Value, VisitMut as _, VisitorMut,
 };
 
 use super::{call, is_named, quoted, text_of};
 
 /// Tables that never hold a row here: a value looked up in them is NULL.
-const EMPTY: [&str; 7] = [
+const EMPTY: [&str; 8] = [
     "pg_attrdef",
+    "pg_enum",
     "pg_inherits",
     "pg_policy",
     "pg_sequence",
@@ -37,6 +38,7 @@ const FUNCTION_NAMES: [&str; 6] = [
 const FLAGS: [&str; 4] = ["indisprimary", "indisunique", "indisvalid", "attisdropped"];
 
 /// Says a statement about the catalogue so that it can be planned.
+#[derive(Clone)]
 pub(super) struct System {
     /// Looks up a relation by name.
     pub(super) relation: Box<Query>,
@@ -142,9 +144,10 @@ impl System {
                 let name = text_of(operand)?;
                 Some(quoted(name.rsplit('.').next().unwrap_or(name).to_owned()))
             }
-            "text" | "varchar" | "character varying" if is_one_of(operand, &VECTORS) => {
-                Some(call("array_to_string", vec![operand.clone(), quoted(" ".to_owned())]))
-            }
+            "text" | "varchar" | "character varying" if is_one_of(operand, &VECTORS) => Some(call(
+                "array_to_string",
+                vec![operand.clone(), quoted(" ".to_owned())],
+            )),
             _ => None,
         }
     }
@@ -200,12 +203,31 @@ impl System {
                 *index = Expr::BinaryOp {
                     left: Box::new(Expr::Nested(Box::new(index.clone()))),
                     op: BinaryOperator::Plus,
-                    right: Box::new(Expr::Value(Value::Number("1".to_owned(), false).with_empty_span())),
+                    right: Box::new(Expr::Value(
+                        Value::Number("1".to_owned(), false).with_empty_span(),
+                    )),
                 };
                 None
             }
             _ => None,
         }
+    }
+}
+
+/// In a statement that is not about the catalogue, only `'name'::regclass` is said anew.
+pub(super) struct RelationNames<'a>(pub(super) &'a System);
+
+impl VisitorMut for RelationNames<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Cast { expr, data_type, .. } = &*expression
+            && data_type.to_string().to_lowercase().ends_with("regclass")
+            && let Some(said) = self.0.cast(expr, data_type)
+        {
+            *expression = said;
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -233,7 +255,8 @@ fn single(query: &mut Query) {
     if limited || grouped || select.selection.is_none() {
         return;
     }
-    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] = &mut select.projection[..]
+    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] =
+        &mut select.projection[..]
     else {
         return;
     };
@@ -253,11 +276,16 @@ impl VisitorMut for System {
             Expr::Function(function) => Self::call(function),
             Expr::CompoundFieldAccess { root, access_chain } => Self::access(root, access_chain),
             Expr::Subquery(query) if gives_nothing(query) => Some(null()),
+            Expr::Exists { subquery, negated } if gives_nothing(subquery) => {
+                Some(Expr::Value(Value::Boolean(*negated).with_empty_span()))
+            }
             Expr::Subquery(query) => {
                 single(query);
                 None
             }
-            Expr::BinaryOp { left, op, right } if matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq) => {
+            Expr::BinaryOp { left, op, right }
+                if matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq) =>
+            {
                 if matches!(constant(right), Some(Value::Number(zero, _)) if zero == "0")
                     && is_one_of(left, &FUNCTION_NAMES)
                 {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int32Array, RecordBatch, StringArray, StringBuilder},
+        array::{
+            Array as _, ArrayRef, AsArray as _, BooleanArray, Int32Array, RecordBatch, StringArray,
+            StringBuilder,
+        },
         compute::cast,
         datatypes::{DataType, Field, Schema},
         json::{WriterBuilder, writer::LineDelimited},
@@ -21,7 +24,12 @@ type Compute = fn(&[ArrayRef]) -> Result<ArrayRef>;
 
 pub(super) fn all() -> Vec<ScalarUDF> {
     let texts = |count| Signature::uniform(count, vec![DataType::Utf8], Volatility::Stable);
-    let any = || Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], Volatility::Stable);
+    let any = || {
+        Signature::one_of(
+            vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
+            Volatility::Stable,
+        )
+    };
     let setting = Signature::one_of(
         vec![
             TypeSignature::Exact(vec![DataType::Utf8]),
@@ -190,7 +198,11 @@ fn json_values(column: &ArrayRef) -> Result<Vec<String>> {
     if column.data_type() == &DataType::Null {
         return Ok(vec!["null".to_owned(); column.len()]);
     }
-    let schema = Arc::new(Schema::new(vec![Field::new("v", column.data_type().clone(), true)]));
+    let schema = Arc::new(Schema::new(vec![Field::new(
+        "v",
+        column.data_type().clone(),
+        true,
+    )]));
     let batch = RecordBatch::try_new(schema, vec![Arc::clone(column)])?;
     let mut bytes = Vec::new();
     let mut writer = WriterBuilder::new()
@@ -201,7 +213,9 @@ fn json_values(column: &ArrayRef) -> Result<Vec<String>> {
     drop(writer);
     let text = String::from_utf8_lossy(&bytes);
     let inner = |line: &str| {
-        let value = line.strip_prefix("{\"v\":").and_then(|rest| rest.strip_suffix('}'));
+        let value = line
+            .strip_prefix("{\"v\":")
+            .and_then(|rest| rest.strip_suffix('}'));
         value.unwrap_or("null").to_owned()
     };
     Ok(text.lines().map(inner).collect())

@@ -19,10 +19,10 @@ pub(super) enum Part {
 
 /// Longest first where one begins another.
 const KEYWORDS: &[&str] = &[
-    "SSSSS", "MONTH", "Y,YYY", "A.M.", "P.M.", "A.D.", "B.C.", "HH24", "HH12", "SSSS", "YYYY", "IYYY", "IDDD",
-    "YYY", "IYY", "MON", "DAY", "DDD", "TZH", "TZM", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "HH", "MI",
-    "SS", "MS", "US", "AM", "PM", "AD", "BC", "YY", "IY", "MM", "DY", "DD", "ID", "WW", "IW", "CC", "RM", "TZ",
-    "OF", "Y", "I", "D", "W", "J", "Q",
+    "SSSSS", "MONTH", "Y,YYY", "A.M.", "P.M.", "A.D.", "B.C.", "HH24", "HH12", "SSSS", "YYYY", "IYYY",
+    "IDDD", "YYY", "IYY", "MON", "DAY", "DDD", "TZH", "TZM", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "HH",
+    "MI", "SS", "MS", "US", "AM", "PM", "AD", "BC", "YY", "IY", "MM", "DY", "DD", "ID", "WW", "IW", "CC",
+    "RM", "TZ", "OF", "Y", "I", "D", "W", "J", "Q",
 ];
 
 /// Modifiers that are not spoken here; they would change the text.

@@ -4,9 +4,13 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// `9` or `0` before the point.
-    Whole { zero: bool },
+    Whole {
+        zero: bool,
+    },
     /// `9` or `0` behind the point.
-    Part { zero: bool },
+    Part {
+        zero: bool,
+    },
     Point,
     Comma,
     Text(char),
@@ -92,14 +96,18 @@ impl Picture {
                         behind_point = true;
                         picture.places.push(Place::Point);
                     }
-                    ',' | 'G' if behind_point => return Err("a group mark stands behind the point".to_owned()),
+                    ',' | 'G' if behind_point => {
+                        return Err("a group mark stands behind the point".to_owned());
+                    }
                     ',' | 'G' => picture.places.push(Place::Comma),
                     'S' if picture.has_digits() => picture.sign = SignPlace::SignedTrailing,
                     'S' => picture.sign = SignPlace::SignedLeading,
                     'L' => picture.places.push(Place::Currency),
                     'V' => return Err("'V' is not supported".to_owned()),
                     '"' => {
-                        let (text, after) = rest[1..].split_once('"').ok_or("a quotation mark is not closed")?;
+                        let (text, after) = rest[1..]
+                            .split_once('"')
+                            .ok_or("a quotation mark is not closed")?;
                         picture.places.extend(text.chars().map(Place::Text));
                         rest = after;
                         continue;
@@ -141,16 +149,20 @@ impl Picture {
                     _ => None,
                 })
                 .collect();
-            while shown_part > 0 && part.as_bytes()[shown_part - 1] == b'0' && !zeros[shown_part - 1..].contains(&true) {
+            while shown_part > 0
+                && part.as_bytes()[shown_part - 1] == b'0'
+                && !zeros[shown_part - 1..].contains(&true)
+            {
                 shown_part -= 1;
             }
         }
         // A whole part of 0 shows when nothing is behind the point: `0`, and `FM9.99` gives `0.`.
-        let whole = if whole.is_empty() && whole_places > 0 && (part_places == 0 || (self.bare && shown_part == 0)) {
-            "0".to_owned()
-        } else {
-            whole
-        };
+        let whole =
+            if whole.is_empty() && whole_places > 0 && (part_places == 0 || (self.bare && shown_part == 0)) {
+                "0".to_owned()
+            } else {
+                whole
+            };
         let first_digit = whole_places - whole.len();
         let sign = match (self.sign, negative) {
             (SignPlace::Leading, false) if !self.bare => " ",
@@ -212,7 +224,11 @@ impl Picture {
             && part_places == 0
         {
             let ending = super::moment::ending(&whole);
-            text.push_str(&if upper { ending.to_uppercase() } else { ending.to_owned() });
+            text.push_str(&if upper {
+                ending.to_uppercase()
+            } else {
+                ending.to_owned()
+            });
         }
         text
     }
@@ -228,9 +244,15 @@ fn begin(text: &mut String, begun: &mut bool, sign: &str) {
 
 /// Sign, digits before and digits behind the point, rounded half away from zero; a whole part of 0 has no digit.
 fn rounded(value: &str, places: usize) -> Option<(bool, String, String)> {
-    let (negative, value) = value.strip_prefix('-').map_or((false, value), |rest| (true, rest));
+    let (negative, value) = value
+        .strip_prefix('-')
+        .map_or((false, value), |rest| (true, rest));
     let (whole, part) = value.split_once('.').unwrap_or((value, ""));
-    if !whole.bytes().chain(part.bytes()).all(|digit| digit.is_ascii_digit()) {
+    if !whole
+        .bytes()
+        .chain(part.bytes())
+        .all(|digit| digit.is_ascii_digit())
+    {
         return None;
     }
     let mut digits: Vec<u8> = whole.bytes().chain(part.bytes()).collect();
