@@ -71,6 +71,14 @@ async fn ended(world: &World, key: &str, id: &str) -> Value {
     panic!("query {id} does not end");
 }
 
+/// The id of a query that is done.
+pub(super) async fn done(world: &World, key: &str, sql: &str) -> String {
+    let started = start(world, key, json!({ "sql": sql })).await.json();
+    let id = started["query"]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(ended(world, key, &id).await["state"], "done");
+    id
+}
+
 #[tokio::test]
 async fn a_query_is_started_now_and_fetched_later_by_its_key_alone() {
     let later = LaterSettings {

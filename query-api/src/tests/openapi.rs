@@ -106,8 +106,13 @@ async fn real_answers_fit_the_document() {
             let mut target = path
                 .replace("{id}", id)
                 .replace("reports/{name}", "reports/pipeline_by_stage")
+                .replace("metrics/{name}", "metrics/open_deals")
                 .replace("{name}", "contact_engagement")
                 .replace("{login}", "mo");
+            if path.starts_with("/v1/queries/") {
+                let query = super::doors::done(&world, "admin", "select 1 as n").await;
+                target = path.replace("{id}", &query);
+            }
             if target.contains("{report_id}") {
                 let saved = &world.api.saved;
                 let report = match saved.list("acme").pop() {
@@ -139,7 +144,7 @@ async fn real_answers_fit_the_document() {
                 target.push_str("?subject=c1");
             }
             let body = match path.as_str() {
-                "/v1/sql" => r#"{"sql":"select * from events"}"#,
+                "/v1/sql" | "/v1/queries" => r#"{"sql":"select * from events"}"#,
                 "/v1/keys" => r#"{"role":"service","name":"x"}"#,
                 "/v1/dead-letters" => r#"{"items":[]}"#,
                 "/v1/saved-reports" => r#"{"title":"Mine","sql":"select 1 as n"}"#,

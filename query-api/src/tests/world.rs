@@ -134,7 +134,7 @@ impl World {
         Self::made(settings, Vec::new()).await
     }
 
-    /// With more tables than the usual ones.
+    /// With more tables than the usual ones, and without the reports: they read tables no world has.
     pub(super) async fn with_tables(tables: Vec<CatalogTable>) -> Self {
         Self::made(ApiSettings::default(), tables).await
     }
@@ -200,7 +200,8 @@ impl World {
         let provider = Arc::new(Provider::default());
         let kept = Arc::new(Mutex::new(Vec::new()));
         let intake = Arc::new(Intake::default());
-        let api = Api::new(ApiParts {
+        let bare = !tables.is_empty();
+        let mut api = Api::new(ApiParts {
             scores: Arc::new(Scores),
             reports: Arc::new(Moves),
             ownership: Arc::new(Staff),
@@ -230,6 +231,9 @@ impl World {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         })
         .expect("api");
+        if let Some(api) = Arc::get_mut(&mut api).filter(|_| bare) {
+            api.reports = Arc::default();
+        }
         Self {
             router: router(Arc::clone(&api)),
             api,

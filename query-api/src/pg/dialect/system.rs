@@ -2,9 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Query, Select, SelectItem, SetExpr, Subscript, TableFactor, Value, VisitMut as _, VisitorMut,
+use datafusion::sql::sqlparser::{
+    ast::{
+        AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArguments, Query, Select, SelectItem, SetExpr, Statement, Subscript, TableFactor,
+        TableWithJoins, Value, VisitMut as _, VisitorMut,
+    },
+    dialect::PostgreSqlDialect,
+    parser::Parser,
 };
 
 use super::{call, is_named, quoted, text_of};
@@ -267,8 +272,53 @@ fn single(query: &mut Query) {
     }
 }
 
+/// `t AS x CROSS JOIN unnest(list) AS element` as `(SELECT *, unnest(list) AS element FROM t) AS x`: the engine unnests a
+/// column only where it is selected.
+fn unnested(from: &mut TableWithJoins) -> Option<()> {
+    let TableFactor::Table {
+        name,
+        alias: Some(outer),
+        args: None,
+        ..
+    } = &from.relation
+    else {
+        return None;
+    };
+    let place = from
+        .joins
+        .iter()
+        .position(|join| matches!(join.relation, TableFactor::UNNEST { .. }))?;
+    let TableFactor::UNNEST {
+        alias: Some(element),
+        array_exprs,
+        ..
+    } = &from.joins[place].relation
+    else {
+        return None;
+    };
+    let list = column(array_exprs.first()?)?;
+    let text = format!(
+        "SELECT * FROM (SELECT *, unnest({list}) AS {} FROM {name}) AS {}",
+        element.name, outer.name
+    );
+    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &text).ok()?.pop()?;
+    let Statement::Query(query) = parsed else {
+        return None;
+    };
+    from.relation = select_of(&query)?.from.first()?.relation.clone();
+    from.joins.remove(place);
+    Some(())
+}
+
 impl VisitorMut for System {
     type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for from in &mut select.from {
+            let _ = unnested(from);
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         let said = match expression {
