@@ -243,7 +243,7 @@ fn quoted(text: String) -> Expr {
 }
 
 /// The engine escapes with the backslash only; a constant pattern with another mark is written anew.
-fn unescape(pattern: &mut Box<Expr>, escape: &mut Option<ast::ValueWithSpan>) {
+fn unescape(pattern: &mut Expr, escape: &mut Option<ast::ValueWithSpan>) {
     let Some(Value::SingleQuotedString(mark)) = escape.as_ref().map(|escape| &escape.value) else {
         return;
     };
@@ -257,14 +257,14 @@ fn unescape(pattern: &mut Box<Expr>, escape: &mut Option<ast::ValueWithSpan>) {
     }
     let Some(text) = text_of(pattern) else {
         let mark = mark.map_or_else(String::new, String::from);
-        *pattern = Box::new(call("like_pattern", vec![(**pattern).clone(), quoted(mark)]));
+        *pattern = call("like_pattern", vec![pattern.clone(), quoted(mark)]);
         *escape = None;
         return;
     };
     let Some(written) = array_literal::like_pattern(text, mark) else {
         return;
     };
-    **pattern = quoted(written);
+    *pattern = quoted(written);
     *escape = None;
 }
 

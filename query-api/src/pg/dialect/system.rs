@@ -333,9 +333,11 @@ impl VisitorMut for System {
                 single(query);
                 None
             }
-            Expr::BinaryOp { left, op, right }
-                if matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq) =>
-            {
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Eq | BinaryOperator::NotEq,
+                right,
+            } => {
                 if matches!(constant(right), Some(Value::Number(zero, _)) if zero == "0")
                     && is_one_of(left, &FUNCTION_NAMES)
                 {
