@@ -39,10 +39,12 @@ fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
     let parts = context.extensions.get::<Parts>();
     let caller = parts.and_then(|parts| parts.extensions.get::<Caller>());
     match caller {
-        Some(caller) if !caller.role.is_person() || !caller.has_scope(Scope::Sql) => Err(ErrorData::invalid_request(
-            "a service key may not ask: use a key with the role revops or admin",
-            None,
-        )),
+        Some(caller) if !caller.role.is_person() || !caller.has_scope(Scope::Sql) => {
+            Err(ErrorData::invalid_request(
+                "a service key may not ask: use a key with the role revops or admin",
+                None,
+            ))
+        }
         Some(caller) => Ok(caller.clone()),
         None => Err(ErrorData::invalid_request("this needs a valid API key", None)),
     }

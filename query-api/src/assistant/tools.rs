@@ -8,6 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    access::AuditAction,
     api::Api,
     metrics::MetricQuestion,
     problem::Problem,
@@ -234,6 +235,8 @@ async fn explain_score(api: &Arc<Api>, caller: &Caller, asked: ExplainArguments)
     }
     let at = asked.as_of.unwrap_or(now);
     let scores = api.scores(caller);
+    let read = format!("{} {}", asked.entity_kind.as_str(), asked.entity_id);
+    api.audit.note(caller, AuditAction::Read, "assistant", &read, "");
     let (tenant_id, kind) = (&caller.tenant_id, asked.entity_kind);
     if let Some(since) = asked.since {
         let changes = scores

@@ -45,13 +45,16 @@ pub(super) async fn caller(api: &Arc<Api>, metadata: &MetadataMap) -> Result<(Ca
         return Err(refused());
     }
     if !caller.role.is_person() || !caller.has_scope(Scope::Sql) {
-        api.audit.note(&caller, AuditAction::Denied, "flight", "login", "");
+        api.audit
+            .note(&caller, AuditAction::Denied, "flight", "login", "");
         return Err(Status::permission_denied(
             "a service key may not read with SQL: use a key with the role revops or admin",
         ));
     }
     if api.rates.check(&caller).is_err() {
-        return Err(Status::resource_exhausted("this key makes more requests than it may"));
+        return Err(Status::resource_exhausted(
+            "this key makes more requests than it may",
+        ));
     }
     Ok((caller, key))
 }

@@ -89,7 +89,9 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
 fn note(api: &Api, caller: &Caller, door: &Door, path: &str, status: StatusCode) {
     let action = match status {
         StatusCode::FORBIDDEN => AuditAction::Denied,
-        status if !status.is_success() || door.path == "/v1/sql" => return,
+        status if !status.is_success() || door.path == "/v1/sql" || door.path.starts_with("/v1/queries") => {
+            return;
+        }
         _ if door.method != "GET" => AuditAction::Change,
         _ if door.shows_people() => AuditAction::Read,
         _ => return,
