@@ -126,6 +126,8 @@ fn operation(door: &Door) -> Operation {
 fn responses(mut operation: OperationBuilder, door: &Door) -> OperationBuilder {
     let status = if door.gives.1 == "NewKey" {
         StatusCode::CREATED
+    } else if door.method == "POST" && door.path == "/v1/queries" {
+        StatusCode::ACCEPTED
     } else {
         StatusCode::OK
     };
