@@ -99,6 +99,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge scores contact --score priority --limit 10\n  revgauge scores deal deal-1-1 --as-of 2026-03-01"
     )]
     Scores(ScoresArgs),
+    /// What will be won in a period: range, methods with their accuracy, and the deals that make it.
+    #[command(
+        after_help = "Example:\n  revgauge forecast\n  revgauge forecast --period 2026-Q4 --team-of user-7 --quota 500000\n  revgauge forecast --what-if deal-7=0.9@12000"
+    )]
+    Forecast(ForecastArgs),
     /// What changed since yesterday, what is at risk and whom to call.
     #[command(
         after_help = "Example:\n  revgauge briefing\n  revgauge briefing --since 2026-03-01 --format html > briefing.html"
@@ -392,6 +397,34 @@ pub(crate) struct ScoresArgs {
     /// How many to list.
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForecastArgs {
+    /// 2026-Q4, 2026-11, 2026-H2, 2026, current, next or previous; the current quarter by default.
+    #[arg(long)]
+    pub(crate) period: Option<String>,
+    /// With what was known at an instant.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
+    /// Only deals of this owner; may be repeated.
+    #[arg(long, value_name = "USER")]
+    pub(crate) owner: Vec<String>,
+    /// Only deals of this person and everyone below.
+    #[arg(long, value_name = "USER")]
+    pub(crate) team_of: Option<String>,
+    /// Only this sales pipeline.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: Option<String>,
+    /// Quota of the period.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) quota: Option<f64>,
+    /// See a deal otherwise: deal-7=0.9 or deal-7=0.9@12000; may be repeated. Nothing stored changes.
+    #[arg(long, value_name = "DEAL=PROBABILITY[@AMOUNT]")]
+    pub(crate) what_if: Vec<String>,
+    /// Rows of the math to print.
+    #[arg(long, default_value_t = 12)]
+    pub(crate) rows: usize,
 }
 
 #[derive(Debug, Args)]

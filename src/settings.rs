@@ -14,7 +14,9 @@ use figment::{
 use revgauge_connectors::http::HttpSettings;
 use revgauge_journal::{DeadLetterSettings, DedupSettings, FeedSettings, JournalSettings, PumpSettings};
 use revgauge_lake::LakeSettings;
-use revgauge_models::{live::LiveSettings, reports::ReportSettings, service::ScoringSettings};
+use revgauge_models::{
+    forecast::ForecastSettings, live::LiveSettings, reports::ReportSettings, service::ScoringSettings,
+};
 use revgauge_pipelines::PipelineSettings;
 use revgauge_query_api::{ApiSettings, access::KeySettings};
 use revgauge_store::StoreSettings;
@@ -37,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) pipelines: PipelineSettings,
     pub(crate) scoring: ScoringSettings,
     pub(crate) reports: ReportSettings,
+    pub(crate) forecast: ForecastSettings,
     pub(crate) live: LiveSettings,
     pub(crate) definitions: DefinitionFiles,
     pub(crate) ingest: HttpSettings,

@@ -21,6 +21,7 @@ use revgauge_lake::Lake;
 use revgauge_models::{
     Definitions,
     definitions::history::DefinitionSets,
+    forecast::Forecasts,
     live::{FeedMemory, LiveScorer},
     reports::Reports,
     service::{Memories, Scoring},
@@ -585,6 +586,11 @@ fn open_doors(
             settings.reports.clone(),
         )),
         ownership: Arc::clone(&rooms.scoring) as _,
+        forecasts: Arc::new(Forecasts::new(
+            Arc::clone(&rooms.scoring),
+            Arc::clone(&rooms.clock),
+            settings.forecast.clone(),
+        )),
         cuts: Arc::clone(cuts),
         catalog: Arc::new(Tables::new(Arc::clone(rooms), caught)),
         feed: Arc::clone(&rooms.feed) as _,

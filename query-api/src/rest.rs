@@ -13,6 +13,7 @@ mod doors;
 mod duplicates;
 mod entity;
 mod feed;
+mod forecast;
 mod guard;
 mod keys;
 mod lists;

@@ -9,6 +9,7 @@ mod door;
 mod encode;
 mod error;
 mod later;
+mod forecast_function;
 mod loaded_table;
 mod object_table;
 mod output;

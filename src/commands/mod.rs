@@ -8,6 +8,7 @@ mod definitions;
 mod demo;
 mod deploy;
 mod doctor;
+mod forecast;
 mod import;
 mod keys;
 #[cfg(feature = "training")]
@@ -64,6 +65,7 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::Query(args) => query::run(&context, args).await,
         Command::Reports { command } => reports::run(&context, command).await,
         Command::Scores(args) => scores::list(&context, args).await,
+        Command::Forecast(args) => forecast::run(&context, args).await,
         Command::Briefing(args) => briefing::run(&context, args).await,
         Command::Explain(args) => scores::explain(&context, args).await,
         Command::Pipelines { command } => pipelines::run(&context, command).await,

@@ -427,6 +427,64 @@ const OTHERS: &[Door] = &[
         "OneReport",
     ),
     get(
+        "/v1/forecast",
+        Access::Readers,
+        "Forecast of a period: closed, open and not yet created, by method, with quantiles, weights, accuracy and the math",
+        &[
+            parameter(
+                "period",
+                "string",
+                "such as 2026-Q4, 2026-11, 2026, current, next; the current quarter when absent",
+            ),
+            parameter(
+                "period_start",
+                "date-time",
+                "start of the period, instead of its name",
+            ),
+            parameter("period_end", "date-time", "end of the period, excluded"),
+            parameter(
+                "fiscal_year_starts",
+                "integer",
+                "month with which the fiscal year begins, 1 to 12",
+            ),
+            parameter(
+                "quantiles",
+                "string",
+                "probabilities with commas between; 0.1,0.25,0.5,0.75,0.9 when absent",
+            ),
+            parameter(
+                "owner_id",
+                "string",
+                "only deals of these owners, with commas between",
+            ),
+            parameter(
+                "team_of",
+                "string",
+                "only deals of this person and everyone below",
+            ),
+            parameter("pipeline", "string", "only this sales pipeline"),
+            parameter(
+                "quota",
+                "string",
+                "quota of the period; attainment and its probability are answered",
+            ),
+            LIMIT,
+            AS_OF,
+        ],
+        "ForecastAnswer",
+    ),
+    Door {
+        method: "POST",
+        takes: Some("ForecastQuestion"),
+        ..get(
+            "/v1/forecast",
+            Access::Readers,
+            "The forecast with some deals seen otherwise (what-if); nothing stored changes",
+            &[LIMIT],
+            "ForecastAnswer",
+        )
+    },
+    get(
         "/v1/waterfall",
         Access::Readers,
         "What moved the open pipeline between two instants, from bars to deals, balanced to the cent",

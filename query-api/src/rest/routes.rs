@@ -15,7 +15,8 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
     alerts, arguments::Arguments, audit, briefing, dead_letters, deal, doors, duplicates, entity, feed,
-    guard::guard, keys, lists, metrics, openapi, operations, privacy, queries, reports, saved, texts, users,
+    forecast, guard::guard, keys, lists, metrics, openapi, operations, privacy, queries, reports, saved, texts,
+    users,
 };
 use crate::{api::Api, assistant, problem::Problem, sql::post_sql};
 
@@ -44,6 +45,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/waterfall", get(reports::waterfall))
         .route("/v1/metrics", get(metrics::list))
         .route("/v1/metrics/{name}", get(metrics::one))
+        .route("/v1/forecast", get(forecast::forecast).post(forecast::what_if))
         .route("/v1/sql", post(post_sql))
         .route("/v1/queries", post(queries::start))
         .route("/v1/queries/{id}", get(queries::look).delete(queries::forget))

@@ -146,6 +146,7 @@ async fn real_answers_fit_the_document() {
             let body = match path.as_str() {
                 "/v1/sql" | "/v1/queries" => r#"{"sql":"select * from events"}"#,
                 "/v1/keys" => r#"{"role":"service","name":"x"}"#,
+                "/v1/forecast" => r#"{"what_if":[{"deal_id":"d1","probability":1.0}]}"#,
                 "/v1/dead-letters" => r#"{"items":[]}"#,
                 "/v1/saved-reports" => r#"{"title":"Mine","sql":"select 1 as n"}"#,
                 "/v1/saved-reports/{report_id}/schedule" => {
