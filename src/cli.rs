@@ -104,6 +104,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge forecast\n  revgauge forecast --period 2026-Q4 --team-of user-7 --quota 500000\n  revgauge forecast --what-if deal-7=0.9@12000"
     )]
     Forecast(ForecastArgs),
+    /// What the forecasts of series reach on public sets whose continuation is known; prints a Markdown table.
+    #[command(after_help = "Example:\n  revgauge backtest --suite m3 ./datasets")]
+    Backtest(BacktestArgs),
     /// What changed since yesterday, what is at risk and whom to call.
     #[command(
         after_help = "Example:\n  revgauge briefing\n  revgauge briefing --since 2026-03-01 --format html > briefing.html"
@@ -397,6 +400,22 @@ pub(crate) struct ScoresArgs {
     /// How many to list.
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BacktestSuite {
+    /// Monthly and quarterly series of the M3 competition.
+    M3,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BacktestArgs {
+    /// The folder that holds the public sets.
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// What to measure.
+    #[arg(long, value_enum, default_value_t = BacktestSuite::M3)]
+    pub(crate) suite: BacktestSuite,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! One file a command; all of them speak to the doors, of a running server or of an in-process one.
 
+mod backtest;
 mod bench;
 mod briefing;
 mod client;
@@ -65,6 +66,7 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::Query(args) => query::run(&context, args).await,
         Command::Reports { command } => reports::run(&context, command).await,
         Command::Scores(args) => scores::list(&context, args).await,
+        Command::Backtest(args) => backtest::run(&context, args).await,
         Command::Forecast(args) => forecast::run(&context, args).await,
         Command::Briefing(args) => briefing::run(&context, args).await,
         Command::Explain(args) => scores::explain(&context, args).await,

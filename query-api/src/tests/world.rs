@@ -474,6 +474,7 @@ impl ForecastService for Outlooks {
             probability: 0.5,
             contribution: 5.25,
         };
+        let left_out = |row: &ForecastRow| question.without_deals.contains(&row.deal_id);
         let method = |method: &str, value, weight| MethodForecast {
             method: method.to_owned(),
             value,
@@ -503,7 +504,7 @@ impl ForecastService for Outlooks {
             ended_deals: 12,
             attainment: question.quota.map(|_| 0.0),
             attainment_probability: question.quota.map(|_| 0.5),
-            rows: vec![row],
+            rows: Some(row).into_iter().filter(|row| !left_out(row)).collect(),
         }])
     }
 }
