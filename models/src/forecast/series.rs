@@ -46,8 +46,10 @@ pub struct SeriesForecast {
     pub weights: [f64; SERIES_METHODS.len()],
 }
 
-/// Forecasts `horizon` steps of a series whose season is so many steps long (1 for none), with a range that is to hold the
-/// share `coverage` of outcomes. Nothing for an empty series or one with a value that is no finite number.
+/// Forecasts `horizon` steps of a series whose season is so many steps long (1 for none).
+///
+/// The range is to hold the share `coverage` of outcomes. Nothing for an empty series or one with a value that is no
+/// finite number.
 ///
 /// Cost: every method at the end and at up to six earlier origins, each a few hundred passes over the series.
 #[must_use]
