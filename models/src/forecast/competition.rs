@@ -6,6 +6,9 @@ use revgauge_contract::{ErrorKind, error::Failure};
 
 use super::series::forecast_series;
 
+/// The part of a series to learn from, and its continuation.
+type Parts = (Vec<f64>, Vec<f64>);
+
 /// What was reached on the series of one period length.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reached {
@@ -43,7 +46,7 @@ pub fn measure_series(text: &str) -> Result<Vec<Reached>, Failure> {
         place("part")?,
         place("value")?,
     );
-    let mut all: BTreeMap<(&str, &str), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut all: BTreeMap<(&str, &str), Parts> = BTreeMap::new();
     for (number, line) in lines.enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let cells: Vec<&str> = line.trim().split(',').collect();
         let cell = |place: usize| {

@@ -115,7 +115,7 @@ fn scale(value: f64, values: &[f64]) -> f64 {
 }
 
 /// Forecasts by method at earlier origins, each with what came.
-fn earlier_origins<'a>(values: &'a [f64], season: usize, horizon: usize) -> Vec<(Vec<Vec<f64>>, &'a [f64])> {
+fn earlier_origins(values: &[f64], season: usize, horizon: usize) -> Vec<(Vec<Vec<f64>>, &[f64])> {
     let n = values.len();
     let least = (2 * season).max(8);
     let step = (horizon / 4).max(1);
@@ -232,7 +232,7 @@ fn indices(values: &[f64], season: usize) -> Vec<f64> {
     let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); season];
     for place in half..n - half {
         let window = &values[place - half..=place + half];
-        let trend = if season % 2 == 0 {
+        let trend = if season.is_multiple_of(2) {
             (window.iter().sum::<f64>() - (window[0] + window[season]) / 2.0) / season as f64
         } else {
             mean(&window[..season])
