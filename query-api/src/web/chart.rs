@@ -88,6 +88,31 @@ pub(super) fn steps(title: &str, sheet: &Sheet, steps: &[Step], column: &str, fo
     }
 }
 
+/// Points of two shares against the line on which both are equal.
+pub(super) fn diagonal(title: &str, points: &[(f64, f64)]) -> Markup {
+    const SIDE: f64 = 260.0;
+    let x = |share: f64| 44.0 + share.clamp(0.0, 1.0) * (SIDE - 60.0);
+    let y = |share: f64| SIDE - 34.0 - share.clamp(0.0, 1.0) * (SIDE - 60.0);
+    let line = points
+        .iter()
+        .map(|point| format!("{},{}", fixed(x(point.0)), fixed(y(point.1))));
+    html! {
+        svg.chart.square viewBox=(format!("0 0 {SIDE} {SIDE}")) role="img" aria-label=(title) {
+            title { (title) }
+            @for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
+                line.grid x1=(x(0.0)) x2=(x(1.0)) y1=(fixed(y(share))) y2=(fixed(y(share))) {}
+                text.tick x="38" y=(fixed(y(share) + 4.0)) text-anchor="end" { (written(Some(share), Form::Share)) }
+                text.tick x=(fixed(x(share))) y=(SIDE - 16.0) text-anchor="middle" { (written(Some(share), Form::Share)) }
+            }
+            text.tick x="4" y="12" { "came" }
+            text.tick x=(SIDE - 8.0) y=(SIDE - 2.0) text-anchor="end" { "said" }
+            line.mark x1=(x(0.0)) x2=(x(1.0)) y1=(y(0.0)) y2=(y(1.0)) {}
+            polyline.line.a points=(line.collect::<Vec<_>>().join(" ")) {}
+            @for point in points { circle.dot.alive cx=(fixed(x(point.0))) cy=(fixed(y(point.1))) r="4" {} }
+        }
+    }
+}
+
 /// Values of 0 to 100 on spokes, a closed line a series.
 pub(super) fn radar(title: &str, spokes: &[String], series: &[(String, &'static str, Vec<f64>)]) -> Markup {
     const SIDE: f64 = 320.0;
