@@ -6,6 +6,7 @@
 mod accuracy;
 mod admin;
 mod ask;
+mod audit;
 mod chart;
 mod coaching;
 mod data;

@@ -43,6 +43,7 @@ const PAGES: &[&str] = &[
     "/ui/sql?q=SELECT+entity_id,+name,+value+FROM+scores+ORDER+BY+1,2,3+LIMIT+20",
     "/ui/data",
     "/ui/admin",
+    "/ui/admin/audit",
 ];
 
 /// Of the past a few are enough: each computes its scores anew from the events.
@@ -241,6 +242,7 @@ async fn an_empty_tenant_is_told_what_to_do_and_hostile_texts_stay_texts() {
         ("/ui/forecast/what-if?deal=nope&fate=7", 400),
         ("/ui/leads?as_of=2999-01-01", 400),
         ("/ui/deals?as_of=soon", 400),
+        ("/ui/admin/audit?action=guess", 400),
         ("/ui/reports/pipeline_by_stag", 404),
         ("/ui/saved/nope", 404),
         ("/ui/deals/nope", 404),

@@ -12,7 +12,7 @@ use axum::{
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    accuracy, admin, coaching, data, deal, deals, forecast,
+    accuracy, admin, audit, coaching, data, deal, deals, forecast,
     gate::{gate, lock_down},
     layout::Oops,
     leads, live, moves, oidc, outlook, people, reports, saved, sign_in, team, what_if, workbench,
@@ -54,6 +54,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/sql.csv", get(workbench::csv))
         .route("/ui/data", get(data::data))
         .route("/ui/admin", get(admin::admin))
+        .route("/ui/admin/audit", get(audit::audit))
         .route("/ui/admin/keys", post(admin::make_key))
         .route("/ui/admin/keys/revoke", post(admin::revoke_key))
         .route("/ui/admin/users", post(admin::make_user))
