@@ -65,8 +65,9 @@ pub(super) async fn what_if(Extension(visit): Extension<Visit>) -> Result<Respon
 }
 
 async fn ask_model(visit: &Visit, question: ForecastQuestion) -> Result<Vec<Forecast>, Problem> {
-    let service = std::sync::Arc::clone(&visit.api.forecasts);
-    let tenant_id = std::sync::Arc::clone(&visit.session.caller.tenant_id);
+    let caller = &visit.session.caller;
+    let service = visit.api.forecasts(&visit.api.sight(caller));
+    let tenant_id = std::sync::Arc::clone(&caller.tenant_id);
     visit
         .api
         .aside(async move { service.forecast(&tenant_id, &question).await })
