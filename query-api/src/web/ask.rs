@@ -99,7 +99,7 @@ impl Visit {
     pub(super) async fn ask_rows(&self, sql: String, limit: usize) -> Result<Arc<Sheet>, Problem> {
         /// A page waits for a free place among the queries so long before it gives up.
         const WAIT: Duration = Duration::from_secs(3);
-        self.shared(&self.api.web.answers, sql, limit, WAIT).await
+        self.shared(&self.api.web.answers, sql, limit, WAIT, None).await
     }
 
     async fn shared(
@@ -108,6 +108,7 @@ impl Visit {
         sql: String,
         limit: usize,
         wait: Duration,
+        timeout_ms: Option<u64>,
     ) -> Result<Arc<Sheet>, Problem> {
         let view = &self.api.sight(&self.session.caller).view;
         let place = answers.place(view, &sql, limit);
@@ -117,7 +118,7 @@ impl Visit {
         {
             return Ok(Arc::clone(sheet));
         }
-        let sheet = Arc::new(self.run(sql, limit, wait).await?);
+        let sheet = Arc::new(self.run(sql, limit, wait, timeout_ms).await?);
         *kept = Some((Instant::now(), Arc::clone(&sheet)));
         Ok(sheet)
     }
@@ -131,15 +132,24 @@ impl Visit {
         const WAIT: Duration = Duration::from_secs(20);
         let answers = &self.api.web.past_answers;
         let most = self.api.settings.sql.max_rows.min(5_000);
-        self.shared(answers, sql, most, WAIT).await
+        // A dozen forecasts of the past in one query take longer than a page may.
+        let timeout_ms = Some(self.api.settings.sql.max_timeout_ms);
+        self.shared(answers, sql, most, WAIT, timeout_ms).await
     }
 
-    async fn run(&self, sql: String, limit: usize, wait: Duration) -> Result<Sheet, Problem> {
+    async fn run(
+        &self,
+        sql: String,
+        limit: usize,
+        wait: Duration,
+        timeout_ms: Option<u64>,
+    ) -> Result<Sheet, Problem> {
         let began = Instant::now();
         let answer = loop {
             let request = SqlRequest {
                 sql: sql.clone(),
                 limit_rows: Some(limit),
+                timeout_ms,
                 ..SqlRequest::default()
             };
             match run_sql(&self.api, &self.session.caller, request).await {

@@ -117,9 +117,12 @@ pub(super) fn diagonal(title: &str, points: &[(f64, f64)]) -> Markup {
 pub(super) fn radar(title: &str, spokes: &[String], series: &[(String, &'static str, Vec<f64>)]) -> Markup {
     const SIDE: f64 = 320.0;
     const MIDDLE: f64 = SIDE / 2.0;
+    /// Room for words on both sides.
+    const WIDE: f64 = 440.0;
+    const CENTRE: f64 = WIDE / 2.0;
     const REACH: f64 = 104.0;
     let turn = |spoke: usize| std::f64::consts::TAU * spoke as f64 / spokes.len().max(1) as f64;
-    let x = |spoke: usize, value: f64| MIDDLE + turn(spoke).sin() * REACH * value / 100.0;
+    let x = |spoke: usize, value: f64| CENTRE + turn(spoke).sin() * REACH * value / 100.0;
     let y = |spoke: usize, value: f64| MIDDLE - turn(spoke).cos() * REACH * value / 100.0;
     let ring = |values: &dyn Fn(usize) -> f64| {
         let points = (0..spokes.len()).map(|spoke| {
@@ -132,17 +135,17 @@ pub(super) fn radar(title: &str, spokes: &[String], series: &[(String, &'static 
         points.collect::<Vec<_>>().join(" ")
     };
     html! {
-        svg.chart.square viewBox=(format!("0 0 {SIDE} {SIDE}")) role="img" aria-label=(title) {
+        svg.chart.radar viewBox=(format!("0 0 {WIDE} {SIDE}")) role="img" aria-label=(title) {
             title { (title) }
             @for level in [25.0, 50.0, 75.0, 100.0] {
                 polygon.ring points=(ring(&|_| level)) {}
-                text.tick x=(MIDDLE + 3.0) y=(fixed(MIDDLE - REACH * level / 100.0 + 4.0)) { (level) }
+                text.tick x=(CENTRE + 3.0) y=(fixed(MIDDLE - REACH * level / 100.0 + 4.0)) { (level) }
             }
             @for (spoke, name) in spokes.iter().enumerate() {
-                line.grid x1=(MIDDLE) y1=(MIDDLE) x2=(fixed(x(spoke, 100.0))) y2=(fixed(y(spoke, 100.0))) {}
+                line.grid x1=(CENTRE) y1=(MIDDLE) x2=(fixed(x(spoke, 100.0))) y2=(fixed(y(spoke, 100.0))) {}
                 @let at = x(spoke, 116.0);
                 text.label x=(fixed(at)) y=(fixed(y(spoke, 116.0) + 4.0))
-                    text-anchor=(if at > MIDDLE + 4.0 { "start" } else if at < MIDDLE - 4.0 { "end" } else { "middle" }) { (cut(name, 14)) }
+                    text-anchor=(if at > CENTRE + 4.0 { "start" } else if at < CENTRE - 4.0 { "end" } else { "middle" }) { (cut(name, 14)) }
             }
             @for (_, class, values) in series {
                 polygon class=(class) points=(ring(&|spoke| values.get(spoke).copied().unwrap_or(0.0).clamp(0.0, 100.0))) {}

@@ -7,7 +7,7 @@ use revgauge_contract::{Timestamp, time::DAY_US};
 use super::{
     ask::text,
     chart::{Step, steps},
-    figure::{Form, instant, rows_and_sql},
+    figure::{Form, rows_and_sql},
     forecast::{Quarter, picked},
     form::quoted,
     layout::Oops,
@@ -110,7 +110,7 @@ pub(super) async fn moves(Extension(visit): Extension<Visit>) -> Result<Response
     part(
         visit,
         html! {
-            p.meta { "Since " (instant(since)) }
+
             form.filters method="get" action="/ui/forecast" data-filter="1" {
                 @for (name, value) in visit.pairs.all() { @if !matches!(name.as_str(), "since" | "bucket" | "part") { input type="hidden" name=(name) value=(value); } }
                 label { "Since (UTC) " input type="datetime-local" name="since" value=(since.to_datetime().format("%Y-%m-%dT%H:%M")); }
