@@ -15,8 +15,8 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
     alerts, arguments::Arguments, audit, briefing, dead_letters, deal, doors, duplicates, entity, feed,
-    forecast, guard::guard, keys, lists, metrics, openapi, operations, privacy, queries, reports, saved, texts,
-    users,
+    forecast, guard::guard, keys, lists, metrics, openapi, operations, privacy, queries, reports, saved,
+    texts, users,
 };
 use crate::{api::Api, assistant, problem::Problem, sql::post_sql};
 
