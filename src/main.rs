@@ -13,6 +13,7 @@ mod postgres;
 mod privacy;
 mod read_your_writes;
 mod run_file;
+mod scoring_checkpoint;
 mod serve;
 mod settings;
 mod telemetry;

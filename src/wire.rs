@@ -20,7 +20,7 @@ use revgauge_journal::{DurableDedup, FeedJournal, Journal, JournalName, Pump, St
 use revgauge_lake::Lake;
 use revgauge_models::{
     Definitions,
-    live::{FeedMemory, LiveScorer},
+    live::LiveScorer,
     reports::Reports,
     service::{Memories, Scoring},
 };
@@ -41,6 +41,7 @@ use crate::{
     identity, otlp,
     read_your_writes::{Caught, ReadYourWrites},
     run_file::{self, FolderLock, RunningServer},
+    scoring_checkpoint::{self, ScoringCheckpoints},
     settings::Settings,
     webhooks::Webhooks,
 };
@@ -55,7 +56,10 @@ pub(crate) struct Node {
     readers: CancellationToken,
     tasks: TaskTracker,
     pumps: TaskTracker,
-    query_runtime: Option<tokio::runtime::Runtime>,
+    /// Layer 2's checkpoints; a command writes none.
+    checkpoints: Option<Arc<ScoringCheckpoints>>,
+    /// Threads that queries and scoring run on, ended with the node.
+    _apart: [Threads; 2],
     lock: Option<FolderLock>,
     purpose: Purpose,
 }
@@ -159,8 +163,9 @@ impl Node {
 
         let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
         let past = Arc::new(doors::PastTiers::new(Arc::clone(&cuts), Arc::clone(&store)));
-        // The feed's memory needs nothing of layer 1: the two are restored side by side.
-        let remembered = AbortOnDropHandle::new(tokio::spawn(feed_memory(Arc::clone(&past))));
+        // What layer 2 held needs nothing of layer 1: the two are restored side by side.
+        let remembering = scoring_checkpoint::remember(Arc::clone(&store), Arc::clone(&past));
+        let remembered = AbortOnDropHandle::new(tokio::spawn(remembering));
         let runtime = open_runtime(settings, &store, &clock, &lake, &journal).await?;
         let seen = lake.cut(LakeTable::Events).await?;
         // From here on a cut waits for what is acknowledged: the pump started below brings it.
@@ -173,18 +178,36 @@ impl Node {
         )?);
         tracing::info!(position = runtime.position().0, "state restored");
         let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, past)?;
-        live.restore(remembered.await??, feed.last_covers());
+        let mut remembered = remembered.await??;
+        let checkpoints = (purpose == Purpose::Serve)
+            .then(|| ScoringCheckpoints::new(Arc::clone(&store), Arc::clone(&live), &remembered));
+        remembered
+            .give_directories(&scoring, &*statistics, &journal, runtime.position())
+            .await?;
+        live.restore(remembered.memory, remembered.fed, feed.last_covers());
+        tracing::info!("what layer 2 held restored");
         if purpose == Purpose::Serve {
             live.watch(&doors::tenants_with_data(&runtime).await?, runtime.position())
                 .await?;
         }
-        let listener = (purpose == Purpose::Serve).then(|| Arc::clone(&live) as Arc<dyn StatisticsListener>);
         let delivered = spawn_events_pump(
-            &journal, &lake, &runtime, listener, &store, settings, &readers, &pumps, seen,
+            &journal,
+            &lake,
+            &runtime,
+            checkpoints.as_ref(),
+            &store,
+            settings,
+            &readers,
+            &pumps,
+            seen,
         )
         .await?;
-        if purpose == Purpose::Serve {
-            spawn_background(&live, &lake, &background, &tasks);
+        // Scoring computes for long stretches: on a thread of its own it never stands before a request.
+        let scoring_runtime = Threads::start("scoring", 1)?;
+        if let Some(checkpoints) = &checkpoints {
+            spawn_background(&live, scoring_runtime.handle(), &lake, &background, &tasks);
+            let interval = Duration::from_millis(settings.server.scoring_checkpoint_interval_ms.max(1));
+            tasks.spawn(Arc::clone(checkpoints).run(interval, background.clone()));
         }
 
         let operator_secret = format!("{:016x}{:016x}", random(), random());
@@ -220,11 +243,7 @@ impl Node {
             delivered,
             event_names: event_names(settings)?,
         });
-        let query_runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(settings.server.query_threads.max(1))
-            .thread_name("query")
-            .enable_all()
-            .build()?;
+        let query_runtime = Threads::start("query", settings.server.query_threads)?;
         let (router, api) = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
         if purpose == Purpose::Serve {
             let sender = Arc::new(Webhooks::new(&settings.api.deliveries)?);
@@ -239,7 +258,8 @@ impl Node {
             readers,
             tasks,
             pumps,
-            query_runtime: Some(query_runtime),
+            checkpoints,
+            _apart: [query_runtime, scoring_runtime],
             lock,
             purpose,
         })
@@ -292,7 +312,7 @@ impl Node {
     ///
     /// # Errors
     /// What the last flush met; the journal still has everything acknowledged.
-    pub(crate) async fn close(mut self, grace: Duration) -> Result<()> {
+    pub(crate) async fn close(self, grace: Duration) -> Result<()> {
         let rooms = Arc::clone(&self.rooms);
         self.api.flush_audit().await;
         rooms.journal.shutdown().await;
@@ -315,8 +335,8 @@ impl Node {
         rooms.feed.journal().shutdown().await;
         rooms.runtime.checkpoint_now().await?;
         rooms.lake.shutdown().await?;
-        if let Some(runtime) = self.query_runtime.take() {
-            runtime.shutdown_background();
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.save().await?;
         }
         Ok(())
     }
@@ -342,16 +362,6 @@ async fn open_runtime(
         tracing::info!(rows, "state rebuilt from the lake");
     }
     Ok(runtime)
-}
-
-/// What the stored feed says was last written of each score.
-async fn feed_memory(past: Arc<doors::PastTiers>) -> Result<FeedMemory> {
-    let mut memory = FeedMemory::default();
-    let mut entries = past.all().await?;
-    while let Some(batch) = entries.next().await {
-        memory.take(&batch?);
-    }
-    Ok(memory)
 }
 
 fn open_scoring(
@@ -382,10 +392,44 @@ fn open_scoring(
     Ok((scoring, live))
 }
 
+/// A runtime apart from the one that serves. Its end waits for nothing: what runs there is told to stop before.
+#[derive(Debug)]
+struct Threads(Option<tokio::runtime::Runtime>, tokio::runtime::Handle);
+
+impl Threads {
+    fn start(name: &str, threads: usize) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name(name)
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok(Self(Some(runtime), handle))
+    }
+
+    const fn handle(&self) -> &tokio::runtime::Handle {
+        &self.1
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// Scoring and maintenance, until told to stop.
-fn spawn_background(live: &Arc<LiveScorer>, lake: &Arc<Lake>, stop: &CancellationToken, tasks: &TaskTracker) {
+fn spawn_background(
+    live: &Arc<LiveScorer>,
+    scoring: &tokio::runtime::Handle,
+    lake: &Arc<Lake>,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) {
     let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
-    tasks.spawn(Arc::clone(live).run(scoring_stopped));
+    tasks.spawn_on(Arc::clone(live).run(scoring_stopped), scoring);
     let stopping = stop.clone();
     tasks.spawn(async move {
         stopping.cancelled().await;
@@ -429,13 +473,14 @@ async fn spawn_events_pump(
     journal: &Arc<Journal>,
     lake: &Arc<Lake>,
     runtime: &Arc<Runtime>,
-    listener: Option<Arc<dyn StatisticsListener>>,
+    checkpoints: Option<&Arc<ScoringCheckpoints>>,
     store: &Arc<dyn ObjectStore>,
     settings: &Settings,
     stop: &CancellationToken,
     pumps: &TaskTracker,
     seen: Cut,
 ) -> Result<tokio::sync::watch::Receiver<Position>> {
+    let listener = checkpoints.map(|of| Arc::clone(of.live()) as Arc<dyn StatisticsListener>);
     let consumers = vec![lake.consumer(LakeTable::Events), runtime.consumer(listener)];
     let resume = consumers
         .iter()
@@ -454,10 +499,12 @@ async fn spawn_events_pump(
     if dedup.dedup().position() == Position::START && in_lake > Position::START {
         relearn_ids(&mut dedup, seen, in_lake, store).await?;
     }
-    let (lake, runtime) = (Arc::clone(lake), Arc::clone(runtime));
+    let (lake, runtime, checkpoints) = (Arc::clone(lake), Arc::clone(runtime), checkpoints.map(Arc::clone));
     let settled = Arc::new(move || {
+        let of_scoring = checkpoints.as_ref().map(|checkpoints| checkpoints.position());
         lake.position(LakeTable::Events)
             .min(runtime.checkpoint_position())
+            .min(of_scoring.unwrap_or(Position(u64::MAX)))
     });
     let pump = Pump::new(
         Arc::clone(journal),

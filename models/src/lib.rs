@@ -21,6 +21,7 @@ pub mod win;
 
 mod assembly;
 mod fingerprint;
+mod packing;
 #[cfg(test)]
 mod sample;
 mod saturation;
