@@ -17,6 +17,7 @@ mod scoring_checkpoint;
 mod serve;
 mod settings;
 mod telemetry;
+mod threads;
 mod tls;
 mod webhooks;
 mod wire;

@@ -43,6 +43,7 @@ use crate::{
     run_file::{self, FolderLock, RunningServer},
     scoring_checkpoint::{self, ScoringCheckpoints},
     settings::Settings,
+    threads::Threads,
     webhooks::Webhooks,
 };
 
@@ -392,34 +393,6 @@ fn open_scoring(
     Ok((scoring, live))
 }
 
-/// A runtime apart from the one that serves. Its end waits for nothing: what runs there is told to stop before.
-#[derive(Debug)]
-struct Threads(Option<tokio::runtime::Runtime>, tokio::runtime::Handle);
-
-impl Threads {
-    fn start(name: &str, threads: usize) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name(name)
-            .enable_all()
-            .build()?;
-        let handle = runtime.handle().clone();
-        Ok(Self(Some(runtime), handle))
-    }
-
-    const fn handle(&self) -> &tokio::runtime::Handle {
-        &self.1
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 /// Scoring and maintenance, until told to stop.
 fn spawn_background(
     live: &Arc<LiveScorer>,
@@ -496,7 +469,10 @@ async fn spawn_events_pump(
     )
     .await?;
     let in_lake = lake.position(LakeTable::Events);
-    if dedup.dedup().position() == Position::START && in_lake > Position::START {
+    // While the journal is whole its ids are learnt from it, each at its own position. The lake does not say at which: a
+    // repetition between the state's position and the lake's would count twice.
+    let trimmed = journal.first() > Position::START.next();
+    if dedup.dedup().position() == Position::START && in_lake > Position::START && trimmed {
         relearn_ids(&mut dedup, seen, in_lake, store).await?;
     }
     let (lake, runtime, checkpoints) = (Arc::clone(lake), Arc::clone(runtime), checkpoints.map(Arc::clone));
