@@ -99,6 +99,14 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge scores contact --score priority --limit 10\n  revgauge scores deal deal-1-1 --as-of 2026-03-01"
     )]
     Scores(ScoresArgs),
+    /// What will be won in a period: range, methods with their accuracy, and the deals that make it.
+    #[command(
+        after_help = "Example:\n  revgauge forecast\n  revgauge forecast --period 2026-Q4 --team-of user-7 --quota 500000\n  revgauge forecast --what-if deal-7=0.9@12000"
+    )]
+    Forecast(ForecastArgs),
+    /// What the forecasts of series reach on public sets whose continuation is known; prints a Markdown table.
+    #[command(after_help = "Example:\n  revgauge backtest --suite m3 ./datasets")]
+    Backtest(BacktestArgs),
     /// What changed since yesterday, what is at risk and whom to call.
     #[command(
         after_help = "Example:\n  revgauge briefing\n  revgauge briefing --since 2026-03-01 --format html > briefing.html"
@@ -163,9 +171,15 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge doctor\n  revgauge doctor --settings   # every setting with its value"
     )]
     Doctor(DoctorArgs),
-    /// Win models: measure the training pipeline on public data sets.
-    #[cfg(feature = "training")]
-    #[command(after_help = "Example:\n  revgauge models suite ./datasets > table.md")]
+    /// Train a new version of a model on the tenant's own past, point in time.
+    #[command(
+        after_help = "Example:\n  revgauge train deals --promote\n  revgauge train deals --allow-leaky field:source"
+    )]
+    Train(TrainArgs),
+    /// Trained models: list them, read their cards, promote, roll back, compare, watch for drift.
+    #[command(
+        after_help = "Example:\n  revgauge models list\n  revgauge models card deals\n  revgauge models promote deals 2"
+    )]
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
@@ -180,10 +194,95 @@ pub(crate) enum Command {
     },
 }
 
-#[cfg(feature = "training")]
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// What to predict: `deals`, that an open deal is won.
+    #[arg(default_value = "deals")]
+    pub(crate) target: String,
+    /// Days within which a win counts; nine of ten wins fall within it when absent.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) horizon_days: Option<f64>,
+    /// Keep a column although a probe refuses it; may be given several times.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) allow_leaky: Vec<String>,
+    /// Promote the new version when it is better than the serving one, or the first.
+    #[arg(long)]
+    pub(crate) promote: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
+    /// All versions, how they stand and how good they are.
+    #[command(after_help = "Example:\n  revgauge models list")]
+    List,
+    /// The card of a version: data, choice, held-out figures, probes for leaks.
+    #[command(after_help = "Example:\n  revgauge models card deals --version 2")]
+    Card {
+        /// What is predicted.
+        #[arg(default_value = "deals")]
+        target: String,
+        /// The serving version when absent.
+        #[arg(long)]
+        version: Option<u32>,
+    },
+    /// Two versions on the rows of history that neither had learnt from.
+    #[command(after_help = "Example:\n  revgauge models compare deals 1 2")]
+    Compare {
+        /// What is predicted.
+        target: String,
+        /// One version.
+        from: u32,
+        /// The other.
+        to: u32,
+    },
+    /// Make a version the serving one; refused unless it is better than that.
+    #[command(after_help = "Example:\n  revgauge models promote deals 2")]
+    Promote {
+        /// What is predicted.
+        target: String,
+        /// The version.
+        version: u32,
+        /// Promote it all the same.
+        #[arg(long)]
+        even_if_worse: bool,
+    },
+    /// Let the version that served before serve again.
+    #[command(after_help = "Example:\n  revgauge models rollback deals")]
+    Rollback {
+        /// What is predicted.
+        #[arg(default_value = "deals")]
+        target: String,
+    },
+    /// Judge with a version beside the serving one, shown among the facts of a score.
+    #[command(
+        after_help = "Example:\n  revgauge models shadow deals 3\n  revgauge models shadow deals --off"
+    )]
+    Shadow {
+        /// What is predicted.
+        target: String,
+        /// The version.
+        version: Option<u32>,
+        /// End it.
+        #[arg(long)]
+        off: bool,
+    },
+    /// How far deals and outcomes have moved from the serving version's training.
+    #[command(after_help = "Example:\n  revgauge models drift deals")]
+    Drift {
+        /// What is predicted.
+        #[arg(default_value = "deals")]
+        target: String,
+    },
+    /// Measure how fast rows are made, models fitted and rows scored on made-up deals of this number.
+    #[cfg(feature = "training")]
+    #[command(after_help = "Example:\n  revgauge models speed --deals 100000")]
+    Speed {
+        /// Deals to make up.
+        #[arg(long, default_value_t = 100_000)]
+        deals: usize,
+    },
     /// Fit and measure every public set below a folder; prints the Markdown tables of docs/MODELS.md.
+    #[cfg(feature = "training")]
     #[command(after_help = "Example:\n  revgauge models suite ./datasets --only maven")]
     Suite {
         /// The folder that holds the public sets.
@@ -392,6 +491,50 @@ pub(crate) struct ScoresArgs {
     /// How many to list.
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BacktestSuite {
+    /// Monthly and quarterly series of the M3 competition.
+    M3,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BacktestArgs {
+    /// The folder that holds the public sets.
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// What to measure.
+    #[arg(long, value_enum, default_value_t = BacktestSuite::M3)]
+    pub(crate) suite: BacktestSuite,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForecastArgs {
+    /// 2026-Q4, 2026-11, 2026-H2, 2026, current, next or previous; the current quarter by default.
+    #[arg(long)]
+    pub(crate) period: Option<String>,
+    /// With what was known at an instant.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) as_of: Option<String>,
+    /// Only deals of this owner; may be repeated.
+    #[arg(long, value_name = "USER")]
+    pub(crate) owner: Vec<String>,
+    /// Only deals of this person and everyone below.
+    #[arg(long, value_name = "USER")]
+    pub(crate) team_of: Option<String>,
+    /// Only this sales pipeline.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: Option<String>,
+    /// Quota of the period.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) quota: Option<f64>,
+    /// See a deal otherwise: deal-7=0.9 or deal-7=0.9@12000; may be repeated. Nothing stored changes.
+    #[arg(long, value_name = "DEAL=PROBABILITY[@AMOUNT]")]
+    pub(crate) what_if: Vec<String>,
+    /// Rows of the math to print.
+    #[arg(long, default_value_t = 12)]
+    pub(crate) rows: usize,
 }
 
 #[derive(Debug, Args)]

@@ -12,14 +12,14 @@ use datafusion::{
     catalog::TableProvider,
     datasource::MemTable,
     execution::runtime_env::RuntimeEnv,
-    prelude::{SessionConfig, SessionContext, col, lit},
+    prelude::{Expr, SessionConfig, SessionContext, col, lit},
 };
 use futures::{Stream, StreamExt};
 use hashbrown::HashMap;
 use object_store::ObjectStore;
 use revgauge_connectors::http::{self, Door};
 use revgauge_contract::{
-    ErrorKind, Timestamp,
+    ErrorKind, Position, Timestamp,
     access::Caller,
     cut::{Cut, CutReader, LakeTable},
     error::Failure,
@@ -412,30 +412,27 @@ impl PastTiers {
         Self { cuts, store }
     }
 
-    /// The whole feed, in order: for the live scorer at start.
+    /// The feed after a position, in order, and the position where it ends: for the live scorer at start.
     ///
     /// # Errors
     /// What the lake met.
-    pub(crate) async fn all(&self) -> Result<FeedBatches, Failure> {
-        self.read(None, None).await
+    pub(crate) async fn after(&self, position: Position) -> Result<(Position, FeedBatches), Failure> {
+        let cut = self.cuts.cut(LakeTable::ScoreChanges).await?;
+        let end = cut.position;
+        let later = (position > Position::START).then(|| {
+            let position = i64::try_from(position.0).unwrap_or(i64::MAX);
+            col("position").gt(lit(position))
+        });
+        Ok((end, self.read(cut, later).await?))
     }
 
-    async fn read(&self, tenant_id: Option<&str>, until: Option<Timestamp>) -> Result<FeedBatches, Failure> {
-        let cut = self.cuts.cut(LakeTable::ScoreChanges).await?;
+    async fn read(&self, cut: Cut, filter: Option<Expr>) -> Result<FeedBatches, Failure> {
         let table = tables::cut_table(cut, Arc::clone(&self.store));
         let schema: SchemaRef = table.schema();
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let mut frame = context.read_table(table).map_err(engine_failure)?;
-        if let Some(tenant_id) = tenant_id {
-            frame = frame
-                .filter(col("tenant_id").eq(lit(tenant_id)))
-                .map_err(engine_failure)?;
-        }
-        if let Some(until) = until {
-            let until = datafusion::scalar::ScalarValue::TimestampMicrosecond(Some(until.micros()), None);
-            frame = frame
-                .filter(col("as_of").lt_eq(lit(until)))
-                .map_err(engine_failure)?;
+        if let Some(filter) = filter {
+            frame = frame.filter(filter).map_err(engine_failure)?;
         }
         let order = vec![col("position").sort(true, false), col("row").sort(true, false)];
         let stream = frame
@@ -461,8 +458,13 @@ impl PastTiers {
             Knowledge::Now => Timestamp(i64::MAX),
             Knowledge::At(at) => at,
         };
+        let cut = self.cuts.cut(LakeTable::ScoreChanges).await?;
+        let instant = datafusion::scalar::ScalarValue::TimestampMicrosecond(Some(until.micros()), None);
+        let filter = col("tenant_id")
+            .eq(lit(tenant_id))
+            .and(col("as_of").lt_eq(lit(instant)));
         let batches: Vec<RecordBatch> = self
-            .read(Some(tenant_id), Some(until))
+            .read(cut, Some(filter))
             .await?
             .collect::<Vec<_>>()
             .await

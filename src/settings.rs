@@ -14,13 +14,15 @@ use figment::{
 use revgauge_connectors::http::HttpSettings;
 use revgauge_journal::{DeadLetterSettings, DedupSettings, FeedSettings, JournalSettings, PumpSettings};
 use revgauge_lake::LakeSettings;
-use revgauge_models::{live::LiveSettings, reports::ReportSettings, service::ScoringSettings};
+use revgauge_models::{
+    forecast::ForecastSettings, live::LiveSettings, reports::ReportSettings, service::ScoringSettings,
+};
 use revgauge_pipelines::PipelineSettings;
 use revgauge_query_api::{ApiSettings, access::KeySettings};
 use revgauge_store::StoreSettings;
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::TelemetrySettings;
+use crate::{model_service::ModelSettings, telemetry::TelemetrySettings};
 
 /// Everything that can be set, by subject.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) pipelines: PipelineSettings,
     pub(crate) scoring: ScoringSettings,
     pub(crate) reports: ReportSettings,
+    pub(crate) models: ModelSettings,
+    pub(crate) forecast: ForecastSettings,
     pub(crate) live: LiveSettings,
     pub(crate) definitions: DefinitionFiles,
     pub(crate) ingest: HttpSettings,
@@ -91,6 +95,9 @@ pub(crate) struct Server {
     pub(crate) arroyo_brokers: String,
     /// Positions of the score feed kept in its journal for readers, beyond what the lake needs.
     pub(crate) feed_positions_kept: u64,
+    /// Time between two checkpoints of what layer 2 holds. The events' journal is kept back to the newest one, so that a
+    /// restart after a crash reads again only what came after it.
+    pub(crate) scoring_checkpoint_interval_ms: u64,
     /// Longest a question about now waits for what was acknowledged before it; then it is answered from what there is.
     pub(crate) read_wait_ms: u64,
     /// Longest wait for open requests at shutdown.
@@ -106,6 +113,7 @@ impl Default for Server {
             query_threads: 2,
             read_wait_ms: 1_000,
             feed_positions_kept: 200_000,
+            scoring_checkpoint_interval_ms: 600_000,
             arroyo_brokers: "localhost:9092".to_owned(),
             shutdown_grace_ms: 5_000,
         }

@@ -21,7 +21,8 @@ use revgauge_lake::Lake;
 use revgauge_models::{
     Definitions,
     definitions::history::DefinitionSets,
-    live::{FeedMemory, LiveScorer},
+    forecast::Forecasts,
+    live::LiveScorer,
     reports::Reports,
     service::{Memories, Scoring},
 };
@@ -40,10 +41,14 @@ use tokio_util::{
 use crate::{
     definition_history::DefinitionHistory,
     doors::{self, Status, Tables},
-    identity, otlp,
+    identity,
+    model_service::Models,
+    otlp,
     read_your_writes::{Caught, ReadYourWrites},
     run_file::{self, FolderLock, RunningServer},
+    scoring_checkpoint::{self, ScoringCheckpoints},
     settings::Settings,
+    threads::Threads,
     webhooks::Webhooks,
 };
 
@@ -57,7 +62,10 @@ pub(crate) struct Node {
     readers: CancellationToken,
     tasks: TaskTracker,
     pumps: TaskTracker,
-    query_runtime: Option<tokio::runtime::Runtime>,
+    /// Layer 2's checkpoints; a command writes none.
+    checkpoints: Option<Arc<ScoringCheckpoints>>,
+    /// Threads that queries and scoring run on, ended with the node.
+    _apart: [Threads; 2],
     lock: Option<FolderLock>,
     purpose: Purpose,
 }
@@ -85,6 +93,7 @@ pub(crate) struct Rooms {
     pub(crate) users: Arc<UserStore>,
     pub(crate) saved: Arc<SavedReports>,
     pub(crate) dead_letters: Arc<StoredDeadLetters>,
+    pub(crate) models: Arc<Models>,
     pub(crate) delivered: tokio::sync::watch::Receiver<Position>,
     pub(crate) event_names: Arc<EventNames>,
     pub(crate) definitions: Arc<DefinitionHistory>,
@@ -186,8 +195,9 @@ impl Node {
         );
         let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
         let past = Arc::new(doors::PastTiers::new(Arc::clone(&cuts), Arc::clone(&store)));
-        // The feed's memory needs nothing of layer 1: the two are restored side by side.
-        let remembered = AbortOnDropHandle::new(tokio::spawn(feed_memory(Arc::clone(&past))));
+        // What layer 2 held needs nothing of layer 1: the two are restored side by side.
+        let remembering = scoring_checkpoint::remember(Arc::clone(&store), Arc::clone(&past));
+        let remembered = AbortOnDropHandle::new(tokio::spawn(remembering));
         let runtime = open_runtime(settings, &store, &clock, &lake, &journal).await?;
         let seen = lake.cut(LakeTable::Events).await?;
         // From here on a cut waits for what is acknowledged: the pump started below brings it.
@@ -200,18 +210,40 @@ impl Node {
         )?);
         tracing::info!(position = runtime.position().0, "state restored");
         let (scoring, live) = open_scoring(settings, &statistics, &feed, &clock, past, &definitions);
-        live.restore(remembered.await??, feed.last_covers());
+        let mut remembered = remembered.await??;
+        let checkpoints = (purpose == Purpose::Serve)
+            .then(|| ScoringCheckpoints::new(Arc::clone(&store), Arc::clone(&live), &remembered));
+        remembered
+            .give_directories(&scoring, &*statistics, &journal, runtime.position())
+            .await?;
+        live.restore(remembered.memory, remembered.fed, feed.last_covers());
+        tracing::info!("what layer 2 held restored");
         if purpose == Purpose::Serve {
             live.watch(&doors::tenants_with_data(&runtime).await?, runtime.position())
                 .await?;
         }
-        let listener = (purpose == Purpose::Serve).then(|| Arc::clone(&live) as Arc<dyn StatisticsListener>);
         let delivered = spawn_events_pump(
-            &journal, &lake, &runtime, listener, &store, settings, &readers, &pumps, seen,
+            &journal,
+            &lake,
+            &runtime,
+            checkpoints.as_ref(),
+            &store,
+            settings,
+            &readers,
+            &pumps,
+            seen,
         )
         .await?;
-        if purpose == Purpose::Serve {
-            spawn_background(&live, &lake, &definitions, &background, &tasks);
+        let models = Models::new(&store, &scoring, &clock, &cuts, settings.models.clone());
+        models.restore().await?;
+        // Scoring computes for long stretches: on a thread of its own it never stands before a request.
+        let scoring_runtime = Threads::start("scoring", 1)?;
+        if let Some(checkpoints) = &checkpoints {
+            let scoring = scoring_runtime.handle();
+            spawn_background(&live, scoring, &lake, &definitions, &background, &tasks);
+            tasks.spawn(Arc::clone(&models).retrain(background.clone()));
+            let interval = Duration::from_millis(settings.server.scoring_checkpoint_interval_ms.max(1));
+            tasks.spawn(Arc::clone(checkpoints).run(interval, background.clone()));
         }
 
         let operator_secret = format!("{:016x}{:016x}", random(), random());
@@ -244,15 +276,12 @@ impl Node {
             users,
             saved,
             dead_letters,
+            models,
             delivered,
             event_names,
             definitions,
         });
-        let query_runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(settings.server.query_threads.max(1))
-            .thread_name("query")
-            .enable_all()
-            .build()?;
+        let query_runtime = Threads::start("query", settings.server.query_threads)?;
         let (router, api) = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
         if purpose == Purpose::Serve {
             let sender = Arc::new(Webhooks::new(&settings.api.deliveries)?);
@@ -267,7 +296,8 @@ impl Node {
             readers,
             tasks,
             pumps,
-            query_runtime: Some(query_runtime),
+            checkpoints,
+            _apart: [query_runtime, scoring_runtime],
             lock,
             purpose,
         })
@@ -339,7 +369,7 @@ impl Node {
     ///
     /// # Errors
     /// What the last flush met; the journal still has everything acknowledged.
-    pub(crate) async fn close(mut self, grace: Duration) -> Result<()> {
+    pub(crate) async fn close(self, grace: Duration) -> Result<()> {
         let rooms = Arc::clone(&self.rooms);
         self.api.flush_audit().await;
         rooms.journal.shutdown().await;
@@ -362,8 +392,8 @@ impl Node {
         rooms.feed.journal().shutdown().await;
         rooms.runtime.checkpoint_now().await?;
         rooms.lake.shutdown().await?;
-        if let Some(runtime) = self.query_runtime.take() {
-            runtime.shutdown_background();
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.save().await?;
         }
         Ok(())
     }
@@ -389,16 +419,6 @@ async fn open_runtime(
         tracing::info!(rows, "state rebuilt from the lake");
     }
     Ok(runtime)
-}
-
-/// What the stored feed says was last written of each score.
-async fn feed_memory(past: Arc<doors::PastTiers>) -> Result<FeedMemory> {
-    let mut memory = FeedMemory::default();
-    let mut entries = past.all().await?;
-    while let Some(batch) = entries.next().await {
-        memory.take(&batch?);
-    }
-    Ok(memory)
 }
 
 fn open_scoring(
@@ -433,6 +453,7 @@ fn open_scoring(
 /// Scoring and maintenance, until told to stop.
 fn spawn_background(
     live: &Arc<LiveScorer>,
+    scoring: &tokio::runtime::Handle,
     lake: &Arc<Lake>,
     definitions: &Arc<DefinitionHistory>,
     stop: &CancellationToken,
@@ -441,7 +462,7 @@ fn spawn_background(
     let (scorer, history, stopping) = (Arc::clone(live), Arc::clone(definitions), stop.clone());
     tasks.spawn(async move { history.apply(&scorer, &stopping).await });
     let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
-    tasks.spawn(Arc::clone(live).run(scoring_stopped));
+    tasks.spawn_on(Arc::clone(live).run(scoring_stopped), scoring);
     let stopping = stop.clone();
     tasks.spawn(async move {
         stopping.cancelled().await;
@@ -485,13 +506,14 @@ async fn spawn_events_pump(
     journal: &Arc<Journal>,
     lake: &Arc<Lake>,
     runtime: &Arc<Runtime>,
-    listener: Option<Arc<dyn StatisticsListener>>,
+    checkpoints: Option<&Arc<ScoringCheckpoints>>,
     store: &Arc<dyn ObjectStore>,
     settings: &Settings,
     stop: &CancellationToken,
     pumps: &TaskTracker,
     seen: Cut,
 ) -> Result<tokio::sync::watch::Receiver<Position>> {
+    let listener = checkpoints.map(|of| Arc::clone(of.live()) as Arc<dyn StatisticsListener>);
     let consumers = vec![lake.consumer(LakeTable::Events), runtime.consumer(listener)];
     let resume = consumers
         .iter()
@@ -507,13 +529,18 @@ async fn spawn_events_pump(
     )
     .await?;
     let in_lake = lake.position(LakeTable::Events);
-    if dedup.dedup().position() == Position::START && in_lake > Position::START {
+    // While the journal is whole its ids are learnt from it, each at its own position. The lake does not say at which: a
+    // repetition between the state's position and the lake's would count twice.
+    let trimmed = journal.first() > Position::START.next();
+    if dedup.dedup().position() == Position::START && in_lake > Position::START && trimmed {
         relearn_ids(&mut dedup, seen, in_lake, store).await?;
     }
-    let (lake, runtime) = (Arc::clone(lake), Arc::clone(runtime));
+    let (lake, runtime, checkpoints) = (Arc::clone(lake), Arc::clone(runtime), checkpoints.map(Arc::clone));
     let settled = Arc::new(move || {
+        let of_scoring = checkpoints.as_ref().map(|checkpoints| checkpoints.position());
         lake.position(LakeTable::Events)
             .min(runtime.checkpoint_position())
+            .min(of_scoring.unwrap_or(Position(u64::MAX)))
     });
     let pump = Pump::new(
         Arc::clone(journal),
@@ -585,6 +612,12 @@ fn open_doors(
             settings.reports.clone(),
         )),
         ownership: Arc::clone(&rooms.scoring) as _,
+        models: Arc::clone(&rooms.models) as _,
+        forecasts: Arc::new(Forecasts::new(
+            Arc::clone(&rooms.scoring),
+            Arc::clone(&rooms.clock),
+            settings.forecast.clone(),
+        )),
         cuts: Arc::clone(cuts),
         catalog: Arc::new(Tables::new(Arc::clone(rooms), caught)),
         feed: Arc::clone(&rooms.feed) as _,

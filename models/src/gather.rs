@@ -2,6 +2,7 @@
 
 mod directories;
 mod rows;
+mod touched;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,6 +19,7 @@ use revgauge_contract::{
 
 pub(crate) use directories::rows_by_tenant;
 pub use directories::{Directories, DirectorySettings};
+pub use touched::TouchedKeys;
 
 use crate::{
     contact::ContactScores,

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod facts;
 pub mod forecast;
 pub mod gather;
+pub mod hierarchy;
 pub mod live;
 pub mod priority;
 pub mod reports;
@@ -21,6 +22,7 @@ pub mod win;
 
 mod assembly;
 mod fingerprint;
+mod packing;
 #[cfg(test)]
 mod sample;
 mod saturation;

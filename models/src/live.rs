@@ -12,6 +12,7 @@ mod queue;
 mod recut;
 mod rescore;
 mod settings;
+mod snapshot;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use tokio::{
 };
 
 pub use settings::{LiveSettings, MinimumChange};
+pub use snapshot::{Held, SNAPSHOT_LAYOUT, Snapshot};
 
 use crate::{
     definitions::Definitions,
@@ -73,19 +75,37 @@ struct State {
     as_of: Timestamp,
     /// `covers` of the last append.
     covered: Position,
+    /// Last position of the feed whose entries are in memory.
+    fed: Position,
     /// `covers` as restored: positions up to here were scored before the restart.
     resume_after: Position,
+    /// A turn of the loop is under way: what it took from queues and timers is in neither.
+    in_turn: bool,
+    /// Restored from a checkpoint taken at rest: nothing is to be looked at anew.
+    at_rest: bool,
 }
 
 /// What the stored feed says was last written of each score: read on its own, so that a restart can restore the state of
 /// layer 1 at the same time.
 #[derive(Debug, Default)]
-pub struct FeedMemory(Emitted);
+pub struct FeedMemory {
+    emitted: Emitted,
+    /// Of a checkpoint taken while nothing waited: the definitions in force then.
+    at_rest: Option<String>,
+}
 
 impl FeedMemory {
     /// Takes a batch of the stored feed; call in feed order.
     pub fn take(&mut self, batch: &RecordBatch) {
-        self.0.restore(batch);
+        if batch.num_rows() > 0 {
+            self.at_rest = None;
+        }
+        self.emitted.restore(batch);
+    }
+
+    /// Says that layer 1 went on after the checkpoint: what it took has to be looked at.
+    pub fn overtaken(&mut self) {
+        self.at_rest = None;
     }
 }
 
@@ -145,18 +165,25 @@ impl LiveScorer {
         })
     }
 
-    /// Takes what the stored feed says was last written as its memory; call before [`Self::watch`]. `covers` is that of
-    /// the feed: positions up to it are not scored again, though they still reach the directories.
-    pub fn restore(&self, memory: FeedMemory, covers: Position) {
-        *self.memory.write() = memory.0;
+    /// Takes what the stored feed says was last written as its memory; call before [`Self::watch`]. `fed` is the feed's
+    /// position up to which the memory was read, and `covers` that of the feed: positions up to it are not scored again,
+    /// though they still reach the directories.
+    pub fn restore(&self, memory: FeedMemory, fed: Position, covers: Position) {
+        let FeedMemory { mut emitted, at_rest } = memory;
+        let at_rest = at_rest.is_some_and(|definitions| definitions == self.definitions());
+        emitted.rearm(&mut self.timers.lock(), at_rest);
+        *self.memory.write() = emitted;
         let mut state = self.state.lock();
+        state.at_rest = at_rest;
+        state.fed = state.fed.max(fed);
         state.resume_after = state.resume_after.max(covers);
         state.covered = state.resume_after;
         state.applied = state.applied.max(state.resume_after);
     }
 
     /// Loads the directories of tenants and queues a background pass over their entities that scores what has no score
-    /// yet, writes tiers that changed while nothing ran, and arms the timers.
+    /// yet, writes tiers that changed while nothing ran, and arms the timers. After a checkpoint taken at rest there is no
+    /// need of one: the timers are armed, and those that fell due meanwhile fire.
     ///
     /// `state_position` is the position that layer 1 was restored to. Where it is past what the feed covers, changes
     /// in between were never heard, and the pass writes every difference.
@@ -169,20 +196,16 @@ impl LiveScorer {
                 .directories
                 .get(&*self.scoring.source, tenant, Knowledge::Now)
                 .await?;
-            let missed = {
+            let (missed, at_rest) = {
                 let mut state = self.state.lock();
                 state.applied = state.applied.max(state_position);
-                state_position > state.resume_after
+                (state_position > state.resume_after, state.at_rest)
             };
-            self.sweep(
-                tenant,
-                if missed {
-                    Sweep::ALL_CHANGES
-                } else {
-                    Sweep::TIERS_ONLY
-                },
-                Cause::Event,
-            );
+            if missed {
+                self.sweep(tenant, Sweep::ALL_CHANGES, Cause::Event);
+            } else if !at_rest {
+                self.sweep(tenant, Sweep::TIERS_ONLY, Cause::Event);
+            }
             if self.memory.read().cuts(tenant).is_some() {
                 self.recut_after_interval(tenant);
             }
@@ -253,12 +276,14 @@ impl LiveScorer {
 
     /// Some of every kind of work, each written before the next is compared with memory. Says whether there was any.
     async fn turn(&self) -> bool {
+        self.state.lock().in_turn = true;
         let mut worked = self.write(self.score_contacts().await).await;
         worked |= self.write(self.score_deals().await).await;
         worked |= self.write(self.score_accounts().await).await;
         worked |= self.write(self.fire_timers().await).await;
         worked |= self.write(self.sweep_on().await).await;
         worked |= self.recut_due().await;
+        self.state.lock().in_turn = false;
         self.drained.notify_waiters();
         worked
     }
@@ -280,14 +305,21 @@ impl LiveScorer {
         };
         let mut wait_ms = self.settings.retry_ms.max(1);
         let mut told = false;
-        while let Err(failure) = self.feed.append(turn.changes.clone(), covers).await {
-            if !std::mem::replace(&mut told, true) {
-                tracing::warn!(error = %failure, changes = turn.changes.len(), "score feed does not take changes, retrying");
+        let fed = loop {
+            match self.feed.append(turn.changes.clone(), covers).await {
+                Ok(position) => break position,
+                Err(failure) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(error = %failure, changes = turn.changes.len(), "score feed does not take changes, retrying");
+                    }
+                    self.pause(&mut wait_ms).await;
+                }
             }
-            self.pause(&mut wait_ms).await;
-        }
+        };
         self.remember(turn.updates);
-        self.state.lock().covered = covers;
+        let mut state = self.state.lock();
+        state.covered = covers;
+        state.fed = state.fed.max(fed);
         worked
     }
 
@@ -317,6 +349,11 @@ impl LiveScorer {
                 .sweeps
                 .push(Sweep::new(tenant, kind, directory.ids(kind), mode, cause));
         }
+    }
+
+    /// The definitions in force for the tenants without their own.
+    fn definitions(&self) -> String {
+        self.scoring.definitions("", Knowledge::Now).ids()
     }
 
     fn cuts(&self, tenant: &str) -> Arc<TenantCuts> {

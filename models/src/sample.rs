@@ -6,7 +6,10 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray},
+    array::{
+        ArrayRef, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
+        TimestampMicrosecondArray,
+    },
     datatypes::{Field, Schema},
 };
 use async_trait::async_trait;
@@ -162,7 +165,10 @@ impl Table {
             fields.push(Field::new(name, array.data_type().clone(), true));
             arrays.push(array);
         }
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("equal lengths")
+        let rows = arrays.first().map_or(0, |array| array.len());
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+            .expect("equal lengths")
     }
 }
 
@@ -540,6 +546,11 @@ impl StatisticsSource for Layer1 {
         events.truncate(limit);
         Ok(vec![batch_of(&events)])
     }
+}
+
+/// Events as the journal holds them.
+pub(crate) fn event_batch(drafts: Vec<EventDraft>) -> RecordBatch {
+    batch_of(&drafts.into_iter().map(accept).collect::<Vec<_>>())
 }
 
 /// A feed that keeps what it is given.

@@ -1,6 +1,7 @@
 //! What is the probability that a deal is won, by when, and why? Scores trained artifacts; links no trainer.
 
 pub mod artifact;
+pub mod batch;
 pub mod curve;
 pub mod encode;
 pub mod hazard;

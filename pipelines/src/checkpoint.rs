@@ -5,6 +5,7 @@
 //! checkpoint writes the groups changed since the one before and names the older parts again. The manifest is written
 //! last and conditionally: what it does not name does not exist.
 
+mod companion;
 mod format;
 mod paths;
 
@@ -17,6 +18,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 use parking_lot::Mutex;
 use revgauge_contract::{Position, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use companion::{CompanionCheckpoints, CompanionDraft, CompanionManifest};
 
 use crate::error::PipelineError;
 
@@ -131,7 +134,11 @@ impl Checkpoints {
     pub(crate) async fn read_part(&self, part: &Part) -> Result<Vec<RecordBatch>, PipelineError> {
         let path = Path::from(part.path.as_str());
         let bytes = read(self.store.as_ref(), &path).await?;
-        format::open_part(&bytes).map_err(|message| PipelineError::Corrupt {
+        let opening = tokio::task::spawn_blocking(move || format::open_part(&bytes));
+        let opened = opening
+            .await
+            .map_err(|error| PipelineError::Task(error.to_string()))?;
+        opened.map_err(|message| PipelineError::Corrupt {
             path: part.path.clone(),
             message,
         })

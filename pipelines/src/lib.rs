@@ -24,6 +24,7 @@ mod testing;
 pub mod verify;
 
 pub use catalog::Pipeline;
+pub use checkpoint::{CompanionCheckpoints, CompanionDraft, CompanionManifest};
 pub use engine::StateStatistics;
 pub use error::PipelineError;
 pub use runtime::Runtime;

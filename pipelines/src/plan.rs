@@ -32,7 +32,7 @@ use revgauge_contract::{crm::crm_fields, schema};
 
 use crate::{catalog::Pipeline, error::PipelineError};
 
-pub(crate) use stage::{Stage, evaluate, normal_schema, normalised};
+pub(crate) use stage::{Stage, cast_to, evaluate, normal_schema, normalised};
 
 /// Which table a pipeline reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,16 @@ pub(crate) struct Aggregation {
     pub(crate) tenant: usize,
     pub(crate) key: usize,
     pub(crate) above: Vec<Stage>,
+}
+
+impl Aggregation {
+    /// Where output columns stand in the aggregation's output; `None` when the part above does more than name them.
+    pub(crate) fn places(&self, names: &[&str]) -> Option<Vec<usize>> {
+        names
+            .iter()
+            .map(|name| group_place(&self.above, &self.schema, name))
+            .collect()
+    }
 }
 
 /// A pipeline cut into parts.

@@ -29,8 +29,8 @@ use crate::{
 
 pub use consumer::PipelineConsumer;
 
-/// Rows of a batch below which one thread applies it to all pipelines.
-const SIDE_BY_SIDE_ROWS: usize = 2_048;
+/// Rows of a batch below which one thread applies it to all pipelines: handing work over costs about as much as they do.
+const SIDE_BY_SIDE_ROWS: usize = 256;
 /// Output rows evaluated at a time.
 const SLICE: usize = 16_384;
 
@@ -193,6 +193,21 @@ impl Runtime {
             return Ok(vec![RecordBatch::new_empty(Arc::clone(&engine.plan().output))]);
         }
         groups.chunks(SLICE).map(|slice| engine.rows(slice)).collect()
+    }
+
+    /// As [`Self::rows`], with the named columns only when some are named.
+    pub(crate) fn columns(
+        engine: &Engine,
+        groups: &[u32],
+        columns: Option<&[&str]>,
+    ) -> Result<Vec<RecordBatch>, PipelineError> {
+        match columns {
+            None => Self::rows(engine, groups),
+            Some(columns) => groups
+                .chunks(SLICE)
+                .map(|slice| engine.columns_of(slice, columns))
+                .collect(),
+        }
     }
 
     fn set_position(&self, position: Position) {

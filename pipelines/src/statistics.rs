@@ -70,6 +70,42 @@ impl Statistics {
             }
         }
     }
+
+    /// Hands on all rows of a tenant, whole or the named columns of the live state.
+    async fn walk(
+        &self,
+        pipeline: &str,
+        tenant_id: &str,
+        columns: Option<&'static [&'static str]>,
+        knowledge: Knowledge,
+        take: &mut (dyn FnMut(RecordBatch) + Send),
+    ) -> Result<(), Failure> {
+        if knowledge != Knowledge::Now || self.runtime.plan(pipeline)?.aggregation.is_none() {
+            for batch in self.rows(pipeline, tenant_id, Keys::All, knowledge).await? {
+                take(batch);
+            }
+            return Ok(());
+        }
+        let engine = self.runtime.engine(pipeline)?;
+        let groups = engine.all_groups(Some(tenant_id));
+        let mut slices = groups.chunks(EACH_GROUPS);
+        let read = |slices: &mut std::slice::Chunks<'_, u32>| {
+            let (engine, slice) = (Arc::clone(&engine), slices.next()?.to_vec());
+            Some(tokio::task::spawn_blocking(move || {
+                Runtime::columns(&engine, &slice, columns)
+            }))
+        };
+        // The next slice is read while this one is taken.
+        let mut ahead = read(&mut slices);
+        while let Some(reading) = ahead {
+            let rows = reading
+                .await
+                .map_err(|error| PipelineError::Task(error.to_string()));
+            ahead = read(&mut slices);
+            rows.and_then(|rows| rows)?.into_iter().for_each(&mut *take);
+        }
+        Ok(())
+    }
 }
 
 /// Groups read at once by a walk over all of a tenant's: about what fits into a few megabytes.
@@ -124,31 +160,19 @@ impl StatisticsSource for Statistics {
         knowledge: Knowledge,
         take: &mut (dyn FnMut(RecordBatch) + Send),
     ) -> Result<(), Failure> {
-        if knowledge != Knowledge::Now || self.runtime.plan(pipeline)?.aggregation.is_none() {
-            for batch in self.rows(pipeline, tenant_id, Keys::All, knowledge).await? {
-                take(batch);
-            }
-            return Ok(());
-        }
-        let engine = self.runtime.engine(pipeline)?;
-        let groups = engine.all_groups(Some(tenant_id));
-        let mut slices = groups.chunks(EACH_GROUPS);
-        let read = |slices: &mut std::slice::Chunks<'_, u32>| {
-            let (engine, slice) = (Arc::clone(&engine), slices.next()?.to_vec());
-            Some(tokio::task::spawn_blocking(move || {
-                Runtime::rows(&engine, &slice)
-            }))
-        };
-        // The next slice is read while this one is taken.
-        let mut ahead = read(&mut slices);
-        while let Some(reading) = ahead {
-            let rows = reading
-                .await
-                .map_err(|error| PipelineError::Task(error.to_string()));
-            ahead = read(&mut slices);
-            rows.and_then(|rows| rows)?.into_iter().for_each(&mut *take);
-        }
-        Ok(())
+        self.walk(pipeline, tenant_id, None, knowledge, take).await
+    }
+
+    async fn each_of(
+        &self,
+        pipeline: &str,
+        tenant_id: &str,
+        columns: &'static [&'static str],
+        knowledge: Knowledge,
+        take: &mut (dyn FnMut(RecordBatch) + Send),
+    ) -> Result<(), Failure> {
+        self.walk(pipeline, tenant_id, Some(columns), knowledge, take)
+            .await
     }
 
     async fn recent_events(

@@ -32,6 +32,6 @@ pub(crate) use oidc::KEY_PREFIX as OIDC_PREFIX;
 #[cfg(test)]
 pub(crate) use oidc::tests as oidc_tests;
 pub(crate) use rates::Rates;
-pub(crate) use seen::{SeenFeed, SeenReports, SeenScores};
+pub(crate) use seen::{SeenFeed, SeenForecasts, SeenReports, SeenScores};
 pub(crate) use sight::{Sight, Sights};
 pub(crate) use tenant_table::TenantTable;

@@ -18,7 +18,9 @@ use revgauge_contract::{
     cut::CutReader,
     error::Failure,
     feed::FeedReader,
+    forecast::ForecastService,
     intake::EventIntake,
+    models::ModelService,
     reports::ReportService,
     score::ScoreService,
 };
@@ -26,8 +28,8 @@ use tokio::runtime::Handle;
 
 use crate::{
     access::{
-        AuditLog, KeyStore, Oidc, Rates, SeenFeed, SeenReports, SeenScores, Sight, Sights, UserInfo,
-        UserStore,
+        AuditLog, KeyStore, Oidc, Rates, SeenFeed, SeenForecasts, SeenReports, SeenScores, Sight, Sights,
+        UserInfo, UserStore,
     },
     freshness::Freshness,
     metrics::{Metrics, MetricsError},
@@ -47,6 +49,10 @@ pub struct ApiParts {
     pub reports: Arc<dyn ReportService>,
     /// Who owns what, for row rules.
     pub ownership: Arc<dyn Ownership>,
+    /// Trained models.
+    pub models: Arc<dyn ModelService>,
+    /// Forecasts.
+    pub forecasts: Arc<dyn ForecastService>,
     /// Watermarks.
     pub cuts: Arc<dyn CutReader>,
     /// Tables for SQL.
@@ -89,6 +95,8 @@ impl fmt::Debug for ApiParts {
 pub struct Api {
     scores: Arc<dyn ScoreService>,
     report_service: Arc<dyn ReportService>,
+    pub(crate) models: Arc<dyn ModelService>,
+    forecasts: Arc<dyn ForecastService>,
     feed: Arc<dyn FeedReader>,
     sights: Arc<Sights>,
     pub(crate) reports: Arc<Catalogue>,
@@ -176,6 +184,8 @@ impl Api {
             sights,
             scores: parts.scores,
             report_service: parts.reports,
+            models: parts.models,
+            forecasts: parts.forecasts,
             reports: Arc::new(Catalogue::shipped()?),
             cuts: parts.cuts,
             catalog: parts.catalog,
@@ -243,6 +253,16 @@ impl Api {
         }
         let sight = Arc::clone(sight);
         Arc::new(SeenReports { inner, sight })
+    }
+
+    /// Forecasts as a caller sees them.
+    pub(crate) fn forecasts(&self, sight: &Arc<Sight>) -> Arc<dyn ForecastService> {
+        let inner = Arc::clone(&self.forecasts);
+        if sight.is_full() {
+            return inner;
+        }
+        let sight = Arc::clone(sight);
+        Arc::new(SeenForecasts { inner, sight })
     }
 
     /// The score feed as a caller sees it.

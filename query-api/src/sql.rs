@@ -8,6 +8,7 @@ mod change_function;
 mod door;
 mod encode;
 mod error;
+mod forecast_function;
 mod later;
 mod loaded_table;
 mod object_table;

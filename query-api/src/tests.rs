@@ -9,6 +9,7 @@ mod feed;
 mod flight;
 mod formats;
 mod limits;
+mod models;
 mod openapi;
 mod read_only;
 mod rest;

@@ -3,8 +3,10 @@
 //! Every number is a cell of a query, and leads to that query in the workbench ([`figure`]). Nothing is fetched from
 //! outside: stylesheet and script are in the binary, and the content security policy allows nothing else.
 
+mod accuracy;
 mod admin;
 mod ask;
+mod audit;
 mod chart;
 mod coaching;
 mod data;
@@ -19,6 +21,7 @@ mod leads;
 mod live;
 mod moves;
 mod oidc;
+mod outlook;
 mod people;
 mod reports;
 mod routes;
@@ -29,6 +32,7 @@ mod sign_in;
 mod table;
 mod team;
 mod visit;
+mod what_if;
 mod who;
 mod workbench;
 

@@ -12,7 +12,7 @@ use revgauge_contract::{
 };
 use serde_json::{Value, json};
 
-use super::{Client, Context, client::Rows, scores::quoted, simulate::LiveStream};
+use super::{Client, Context, client::Rows, forecast, scores::quoted, simulate::LiveStream};
 use crate::{
     cli::DemoArgs,
     doors::operator_key,
@@ -277,8 +277,29 @@ async fn tell(client: &Client, story: &mut Story) -> Result<()> {
             bail!("the demo has no rows for '{title}'");
         }
     }
+    tell_forecast(client, story).await?;
     tell_advice(client, story).await?;
     tell_change(client, story).await
+}
+
+/// The quarter's forecast with its range, the weights of the methods, and their accuracy beside its floor.
+async fn tell_forecast(client: &Client, story: &mut Story) -> Result<()> {
+    let answer = client.get("/v1/forecast?limit=1000").await?;
+    let forecasts = answer.get("forecasts").and_then(Value::as_array);
+    let Some(forecast) = forecasts.and_then(|all| all.first()) else {
+        bail!("the demo has no forecast of the quarter");
+    };
+    if story.json {
+        story
+            .sections
+            .push(json!({"title": "The quarter", "rest": "/v1/forecast", "forecast": forecast}));
+    } else {
+        say!(
+            "\nThe quarter\n{}\n  REST: GET /v1/forecast",
+            forecast::page(forecast, 5)
+        );
+    }
+    Ok(())
 }
 
 async fn tell_advice(client: &Client, story: &mut Story) -> Result<()> {

@@ -1,5 +1,6 @@
 //! One file a command; all of them speak to the doors, of a running server or of an in-process one.
 
+mod backtest;
 mod bench;
 mod briefing;
 mod client;
@@ -8,9 +9,9 @@ mod definitions;
 mod demo;
 mod deploy;
 mod doctor;
+mod forecast;
 mod import;
 mod keys;
-#[cfg(feature = "training")]
 mod models;
 mod pipelines;
 mod privacy;
@@ -64,6 +65,8 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::Query(args) => query::run(&context, args).await,
         Command::Reports { command } => reports::run(&context, command).await,
         Command::Scores(args) => scores::list(&context, args).await,
+        Command::Backtest(args) => backtest::run(&context, args).await,
+        Command::Forecast(args) => forecast::run(&context, args).await,
         Command::Briefing(args) => briefing::run(&context, args).await,
         Command::Explain(args) => scores::explain(&context, args).await,
         Command::Pipelines { command } => pipelines::run(&context, command).await,
@@ -73,8 +76,8 @@ async fn act(command: Command, context: Context) -> Result<()> {
         Command::DeadLetters { command } => dead_letters::run(&context, command).await,
         Command::Privacy { command } => privacy::run(&context, command).await,
         Command::Doctor(args) => doctor::run(&context, args).await,
-        #[cfg(feature = "training")]
-        Command::Models { command } => models::run(command).await,
+        Command::Train(args) => models::train(&context, args).await,
+        Command::Models { command } => models::run(&context, command).await,
         Command::Bench { command } => bench::run(&context, command).await,
     }
 }

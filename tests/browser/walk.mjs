@@ -44,7 +44,7 @@ const first = async (list) => {
   await tab.goto(base + list, { waitUntil: "domcontentloaded" });
   return tab.$eval("a.row", (link) => link.getAttribute("href")).catch(() => null);
 };
-const pages = ["/ui/forecast", "/ui/deals", "/ui/deals?view=list", "/ui/leads", "/ui/accounts", "/ui/contacts", "/ui/team", "/ui/coaching", "/ui/tv", "/ui/reports", "/ui/reports/pipeline_by_stage", "/ui/reports/won_by_month", "/ui/saved", "/ui/sql", "/ui/sql?q=SELECT%20*%20FROM%20deals%20LIMIT%205", "/ui/data", "/ui/admin"];
+const pages = ["/ui/forecast", "/ui/forecast?quota=500000", "/ui/forecast/what-if", "/ui/accuracy", "/ui/deals", "/ui/deals?view=list", "/ui/leads", "/ui/accounts", "/ui/contacts", "/ui/team", "/ui/coaching", "/ui/tv", "/ui/reports", "/ui/reports/pipeline_by_stage", "/ui/reports/won_by_month", "/ui/saved", "/ui/sql", "/ui/sql?q=SELECT%20*%20FROM%20deals%20LIMIT%205", "/ui/data", "/ui/admin", "/ui/admin/audit"];
 for (const list of ["/ui/deals", "/ui/contacts", "/ui/accounts"]) { const path = await first(list); if (path) pages.push(path); }
 
 for (const scheme of ["light", "dark"]) {

@@ -80,6 +80,7 @@ async fn killed_at_random_instants_it_keeps_every_acknowledged_event_once() {
     let quick = [
         ("REVGAUGE__LAKE__COMMIT_INTERVAL_MS", "300"),
         ("REVGAUGE__PIPELINES__CHECKPOINT_INTERVAL_MS", "400"),
+        ("REVGAUGE__SERVER__SCORING_CHECKPOINT_INTERVAL_MS", "700"),
     ];
     for crash in 0..crashes {
         let process = Arc::new(Process::start(folder.path(), &quick));

@@ -6,6 +6,7 @@ mod compat;
 mod crash;
 mod deliveries;
 mod doors;
+mod models;
 mod otlp;
 mod pages;
 mod postgres;

@@ -14,6 +14,17 @@ use crate::{
 /// Pages that show the whole of a tenant.
 const PAGES: &[&str] = &[
     "/ui/forecast",
+    "/ui/forecast?quota=500000",
+    "/ui/forecast/model",
+    "/ui/forecast/model?quota=500000",
+    "/ui/forecast/moves",
+    "/ui/forecast/moves?bucket=start",
+    "/ui/forecast/fan",
+    "/ui/forecast/math",
+    "/ui/forecast/what-if",
+    "/ui/accuracy",
+    "/ui/accuracy/methods",
+    "/ui/accuracy/reliability",
     "/ui/deals",
     "/ui/deals?view=list",
     "/ui/leads",
@@ -32,11 +43,14 @@ const PAGES: &[&str] = &[
     "/ui/sql?q=SELECT+entity_id,+name,+value+FROM+scores+ORDER+BY+1,2,3+LIMIT+20",
     "/ui/data",
     "/ui/admin",
+    "/ui/admin/audit",
 ];
 
 /// Of the past a few are enough: each computes its scores anew from the events.
 const PAST: &[&str] = &[
     "/ui/forecast",
+    "/ui/forecast/model",
+    "/ui/forecast/moves",
     "/ui/team",
     "/ui/coaching",
     "/ui/reports/pipeline_by_stage",
@@ -226,9 +240,11 @@ async fn an_empty_tenant_is_told_what_to_do_and_hostile_texts_stay_texts() {
     for (path, code) in [
         ("/ui/forecast?quarter=yesterday", 400),
         ("/ui/forecast?quota=lots", 400),
-        ("/ui/forecast?since=2999-01-01", 400),
+        ("/ui/forecast/moves?since=2999-01-01", 400),
+        ("/ui/forecast/what-if?deal=nope&fate=7", 400),
         ("/ui/leads?as_of=2999-01-01", 400),
         ("/ui/deals?as_of=soon", 400),
+        ("/ui/admin/audit?action=guess", 400),
         ("/ui/reports/pipeline_by_stag", 404),
         ("/ui/saved/nope", 404),
         ("/ui/deals/nope", 404),

@@ -85,6 +85,68 @@ async fn all_reports(process: &Process, filled: bool) {
     }
 }
 
+/// The same forecast by REST, SQL and what-if: its rows sum to it, its range rises, its weights are shares.
+async fn forecast_adds_up(process: &Process) {
+    let (status, answer) = process
+        .get("/v1/forecast?limit=1000&quantiles=0.05,0.5,0.95")
+        .await;
+    assert_eq!((status, &answer["total"]), (200, &json!(1)), "{answer}");
+    let forecast = &answer["forecasts"][0];
+    let number = |value: &Value| {
+        value
+            .as_f64()
+            .unwrap_or_else(|| panic!("no number in {forecast}"))
+    };
+    let list = |name: &str| forecast[name].as_array().cloned().unwrap_or_default();
+    let sum: f64 = list("rows").iter().map(|row| number(&row["contribution"])).sum();
+    assert!(
+        sum > 0.0 && (sum - number(&forecast["expected"])).abs() < 1e-6 * sum,
+        "{forecast}"
+    );
+    let edges: Vec<f64> = list("quantiles")
+        .iter()
+        .map(|edge| number(&edge["value"]))
+        .collect();
+    assert!(edges.len() == 3 && edges.is_sorted(), "{edges:?}");
+    let weights: f64 = list("methods")
+        .iter()
+        .map(|method| number(&method["weight"]))
+        .sum();
+    assert!((weights - 1.0).abs() < 1e-9, "{forecast}");
+    let at = forecast["as_of"].as_str().expect("an instant");
+    let period = forecast["period"].as_str().expect("a name");
+    let rows = process
+        .sql(&format!(
+            "SELECT contribution FROM forecast_rows_as_of('{at}', '{period}')"
+        ))
+        .await;
+    let by_sql: f64 = rows.iter().map(|row| number(&row["contribution"])).sum();
+    assert!(
+        (by_sql - sum).abs() < 1e-6 * sum,
+        "{by_sql} by SQL, {sum} by REST"
+    );
+    let rows = list("rows");
+    let open = rows
+        .iter()
+        .find(|row| row["kind"] == "open")
+        .expect("an open deal");
+    let body = json!({
+        "period": period, "as_of": at,
+        "what_if": [{"deal_id": open["deal_id"], "probability": 1.0}],
+    });
+    let body = serde_json::to_vec(&body).expect("JSON");
+    let (status, seen) = process
+        .post("/v1/forecast", "application/json", body)
+        .await
+        .expect("answered");
+    assert_eq!(status, 200, "{seen}");
+    let gain = number(&seen["forecasts"][0]["expected"]) - sum;
+    let told = number(&open["amount"]) - number(&open["contribution"]);
+    assert!((gain - told).abs() < 1e-6 * sum, "{gain} and not {told}");
+    let (status, refused) = process.get("/v1/forecast?period=2026-Q7").await;
+    assert_eq!(status, 400, "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_report_answers_and_the_waterfall_balances() {
     let folder = tempfile::tempdir().expect("folder");
@@ -94,6 +156,7 @@ async fn every_report_answers_and_the_waterfall_balances() {
     all_reports(&process, true).await;
     let (status, unknown) = process.get("/v1/reports/pipeline_by_stag").await;
     assert_eq!((status, &unknown["code"]), (404, &json!("unknown_report")));
+    forecast_adds_up(&process).await;
     for mode in ["net", "gross"] {
         let (status, answer) = process
             .get(&format!(

@@ -20,27 +20,32 @@ pub struct DealOverlay {
 }
 
 /// Which forecast is asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ForecastQuestion {
-    /// Start of the period, included.
-    pub start: Timestamp,
+    /// Name of the period, such as `2026-Q4`; the current quarter when neither it nor start and end are given.
+    pub period: Option<String>,
+    /// Start of the period, included; with `end`, instead of `period`.
+    pub start: Option<Timestamp>,
     /// End of the period, excluded.
-    pub end: Timestamp,
+    pub end: Option<Timestamp>,
+    /// Month with which the fiscal year begins, 1 to 12; as set for the deployment when absent.
+    pub fiscal_year_starts: Option<u32>,
     /// Only what was known then is used; now when absent.
-    #[serde(default)]
     pub as_of: Option<Timestamp>,
     /// Owners that count; all when absent.
-    #[serde(default)]
     pub owner_ids: Option<Vec<String>>,
+    /// Only this person and everyone below, by `manager_id`.
+    pub team_of: Option<String>,
     /// Sales pipeline that counts; all when absent.
-    #[serde(default)]
     pub pipeline: Option<String>,
+    /// Deals to leave out, as if they did not exist.
+    pub without_deals: Vec<String>,
+    /// Probabilities of the quantiles wanted, 0 to 1; 0.1, 0.25, 0.5, 0.75 and 0.9 when empty.
+    pub quantiles: Vec<f64>,
     /// Deals to see otherwise.
-    #[serde(default)]
     pub what_if: Vec<DealOverlay>,
     /// Quota of the period, in the unit of every currency asked for; its attainment is answered when given.
-    #[serde(default)]
     pub quota: Option<f64>,
 }
 
@@ -107,6 +112,8 @@ pub struct Quantile {
 pub struct Forecast {
     /// Currency code; empty where deals carry none. Currencies are never mixed.
     pub currency: String,
+    /// Name of the period; empty where it was given by its ends.
+    pub period: String,
     /// What was known then was used.
     pub as_of: Timestamp,
     /// Start of the period.
@@ -127,7 +134,7 @@ pub struct Forecast {
     pub expected: f64,
     /// Blend of the methods by weight.
     pub blend: f64,
-    /// P10, P25, P50, P75 and P90 of the simulated revenue, rising.
+    /// Quantiles of the simulated revenue, rising; those asked for, else P10, P25, P50, P75 and P90.
     pub quantiles: Vec<Quantile>,
     /// The methods side by side.
     pub methods: Vec<MethodForecast>,
@@ -155,7 +162,7 @@ pub trait ForecastService: Send + Sync {
     /// and for each past period it is measured on.
     ///
     /// # Errors
-    /// `User` for a period that ends before it starts or an overlay that names no open deal or gives numbers out of
-    /// range; else what the lake met.
+    /// `User` for a period that cannot be read or ends before it starts, a cycle in the team asked for, or an overlay
+    /// that names no open deal or gives numbers out of range; else what the lake met.
     async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure>;
 }

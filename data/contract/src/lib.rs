@@ -19,6 +19,7 @@ pub mod intake;
 pub mod invariant;
 pub mod judge;
 pub mod models;
+pub mod period;
 pub mod position;
 pub mod reports;
 pub mod schema;

@@ -61,6 +61,23 @@ pub trait StatisticsSource: Send + Sync {
         Ok(())
     }
 
+    /// As [`Self::each`] for a reader of few columns: the batches hold at least the named ones, and what the others cost
+    /// may be saved.
+    ///
+    /// # Errors
+    /// As [`Self::each`]; a column that the pipeline has not is an error or missing.
+    async fn each_of(
+        &self,
+        pipeline: &str,
+        tenant_id: &str,
+        columns: &'static [&'static str],
+        knowledge: Knowledge,
+        take: &mut (dyn FnMut(RecordBatch) + Send),
+    ) -> Result<(), Failure> {
+        let _ = columns;
+        self.each(pipeline, tenant_id, knowledge, take).await
+    }
+
     /// Raw recent events of one entity for explanations, newest first, at most `limit`, in the events schema.
     /// `column` is `contact`, `account` or `deal`; any of `keys` matches.
     ///

@@ -94,6 +94,44 @@ impl Identity {
         node
     }
 
+    /// Takes the next node with its facts, for a checkpoint; its parent is derived by [`Self::derive_all`]. False when the
+    /// key is there already.
+    pub(crate) fn push(&mut self, id: Arc<str>, place: Place) -> bool {
+        let once = self.find(&id).is_none();
+        let node = self.ids.len() as Node;
+        self.ids.push(id);
+        self.places.push(place);
+        self.parents.push(node);
+        let (hasher, ids) = (&self.hasher, &self.ids);
+        self.index
+            .insert_unique(hasher.hash_one(&*ids[node as usize]), node, |held| {
+                hasher.hash_one(&*ids[*held as usize])
+            });
+        once
+    }
+
+    /// Whether every node that a node names is there.
+    pub(crate) fn is_closed(&self) -> bool {
+        let within = |node: Node| node == NONE || (node as usize) < self.ids.len();
+        self.places
+            .iter()
+            .all(|place| within(place.merged_into) && within(place.claim))
+    }
+
+    /// Derives claimants, parents and children of all nodes from their facts.
+    pub(crate) fn derive_all(&mut self) {
+        self.claimants = Links::of_all(self.places.iter().map(|place| place.claim));
+        self.parents = (0..self.ids.len() as Node)
+            .map(|node| self.wanted_parent(node))
+            .collect();
+        let parents = self.parents.iter().enumerate();
+        self.children = Links::of_all(parents.map(
+            |(node, parent)| {
+                if *parent == node as Node { NONE } else { *parent }
+            },
+        ));
+    }
+
     /// The canonical node. In a circle of merges it is the one with the least id, whichever was entered first.
     pub(crate) fn root(&self, node: Node) -> Node {
         let (mut slow, mut fast) = (node, node);

@@ -34,9 +34,24 @@ impl Links {
 
     /// Adds a link; a second one of the same pair is the same link.
     pub(crate) fn add(&mut self, from: Node, to: Node) {
-        if from == NONE || self.of(from).contains(&to) {
-            return;
+        if from != NONE && !self.of(from).contains(&to) {
+            self.add_new(from, to);
         }
+    }
+
+    /// The links to nodes 0, 1, ... from the origin that each names, which may be [`NONE`].
+    pub(crate) fn of_all(origins: impl Iterator<Item = Node>) -> Self {
+        let mut links = Self::default();
+        for (to, from) in origins.enumerate() {
+            if from != NONE {
+                links.add_new(from, to as Node);
+            }
+        }
+        links
+    }
+
+    /// Adds a link that is known not to be there.
+    fn add_new(&mut self, from: Node, to: Node) {
         match self.0.get_mut(&from) {
             None => {
                 self.0.insert(from, Many::One(to));

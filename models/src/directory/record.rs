@@ -66,6 +66,11 @@ impl Names {
         id
     }
 
+    /// All names in the order of their numbers.
+    pub(crate) fn texts(&self) -> &[Arc<str>] {
+        &self.texts
+    }
+
     /// The name behind a number.
     pub(crate) fn text(&self, id: NameId) -> &str {
         self.texts.get(id as usize).map_or("", |text| text)
@@ -104,6 +109,16 @@ pub(crate) struct Record(Box<[u8]>);
 impl Record {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The packed bytes, for a checkpoint; they mean something beside the names alone.
+    pub(crate) fn packed(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A record of packed bytes. Bytes that mean nothing end the record early.
+    pub(crate) fn of_packed(bytes: &[u8]) -> Self {
+        Self(bytes.into())
     }
 
     /// The fields in the order of their numbers.

@@ -12,31 +12,32 @@ use super::{
 };
 
 impl Directory {
-    pub(super) fn settle(&mut self, unsettled: Unsettled) -> Touched {
-        let mut touched = Touched::default();
+    /// Settles what changed. `touched` notes the entities concerned, unless nobody asks: a directory that is filled.
+    pub(super) fn settle(&mut self, unsettled: Unsettled, touched: &mut Option<Touched>) {
         for node in unsettled.accounts {
-            self.settle_account(node, &mut touched);
+            self.settle_account(node, touched);
         }
         for node in unsettled.contacts {
-            self.settle_contact(node, &mut touched);
+            self.settle_contact(node, touched);
         }
         for node in unsettled.deals {
-            self.settle_deal(node, &mut touched);
+            self.settle_deal(node, touched);
         }
         for node in unsettled.roles {
-            self.settle_role(node, &mut touched);
+            self.settle_role(node, touched);
         }
         if unsettled.stages {
             let objects = self.objects("stage");
             self.stages = Arc::new(StageCatalogue::from_objects(
                 objects.into_iter().map(|(id, fields)| (id.to_string(), fields)),
             ));
-            touched.stages = true;
+            if let Some(touched) = touched {
+                touched.stages = true;
+            }
         }
-        touched
     }
 
-    fn settle_contact(&mut self, node: Node, touched: &mut Touched) {
+    fn settle_contact(&mut self, node: Node, touched: &mut Option<Touched>) {
         self.touch_contact(node, touched);
         let slot = &self.contact_slots[node as usize];
         let merged_into = slot.crm.value(record::MERGED_INTO).map(str::to_owned);
@@ -95,7 +96,7 @@ impl Directory {
         }
     }
 
-    fn settle_account(&mut self, node: Node, touched: &mut Touched) {
+    fn settle_account(&mut self, node: Node, touched: &mut Option<Touched>) {
         self.touch_account(node, touched);
         let slot = &self.account_slots[node as usize];
         let merged_into = slot.crm.value(record::MERGED_INTO).map(str::to_owned);
@@ -121,7 +122,7 @@ impl Directory {
         }
     }
 
-    fn settle_deal(&mut self, node: Node, touched: &mut Touched) {
+    fn settle_deal(&mut self, node: Node, touched: &mut Option<Touched>) {
         let crm = &self.deal_slots[node as usize].crm;
         let text = |name| crm.value(name).map(str::to_owned);
         let (merged_into, account, contact) = (
@@ -152,7 +153,7 @@ impl Directory {
         }
     }
 
-    fn settle_role(&mut self, node: Node, touched: &mut Touched) {
+    fn settle_role(&mut self, node: Node, touched: &mut Option<Touched>) {
         let role = &self.roles[node as usize];
         let (deal_of_id, contact_of_id) = match role.id.split_once('/') {
             Some((deal, contact)) => (Some(deal), Some(contact)),
@@ -174,7 +175,8 @@ impl Directory {
     }
 
     /// Notes the contact, its account, and the deals it takes part in.
-    fn touch_contact(&self, node: Node, touched: &mut Touched) {
+    fn touch_contact(&self, node: Node, touched: &mut Option<Touched>) {
+        let Some(touched) = touched else { return };
         let root = self.contacts.root(node);
         touched.contacts.insert(Arc::clone(self.contacts.id(root)));
         if let Some(account) = self.account_root_of(root) {
@@ -185,15 +187,18 @@ impl Directory {
         }
     }
 
-    fn touch_deals(&self, nodes: &[Node], touched: &mut Touched) {
+    fn touch_deals(&self, nodes: &[Node], touched: &mut Option<Touched>) {
+        let Some(touched) = touched else { return };
         let known = nodes.iter().filter(|node| **node != NONE);
         touched
             .deals
             .extend(known.map(|node| Arc::clone(self.deals.id(self.deals.root(*node)))));
     }
 
-    fn touch_account(&self, node: Node, touched: &mut Touched) {
-        if node != NONE {
+    fn touch_account(&self, node: Node, touched: &mut Option<Touched>) {
+        if let Some(touched) = touched
+            && node != NONE
+        {
             let root = self.accounts.root(node);
             touched.accounts.insert(Arc::clone(self.accounts.id(root)));
         }

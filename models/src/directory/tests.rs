@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use revgauge_contract::score::EntityKind::{Account, Contact, Deal};
 
 use super::*;
-use crate::sample::crm_state;
+use crate::{
+    packing::{Packer, Unpacker},
+    sample::crm_state,
+};
 
 type Row = (&'static str, String, &'static str, i64, Option<String>);
 
@@ -116,8 +119,41 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
+/// The directory through its packed form.
+fn packed_and_back(directory: &Directory) -> Directory {
+    let mut packer = Packer::default();
+    for section in Section::ALL {
+        for node in 0..directory.nodes(section) {
+            directory.pack(section, node, &mut packer);
+        }
+    }
+    directory.pack_rest(&mut packer);
+    let mut back = Directory::default();
+    let mut from = Unpacker(&packer.0);
+    for section in Section::ALL {
+        for _ in 0..directory.nodes(section) {
+            back.unpack(section, &mut from).expect("a node");
+        }
+    }
+    back.unpack_rest(&mut from).expect("the rest");
+    back.unpacked().expect("whole");
+    back
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_packed_directory_is_the_same_and_goes_on(rows in rows(), cut in 0usize..25) {
+        let (before, after) = rows.split_at(cut.min(rows.len()));
+        let mut steady = Directory::default();
+        steady.apply("crm_state", &batch(before));
+        let mut back = packed_and_back(&steady);
+        prop_assert_eq!(seen(&back), seen(&steady));
+        steady.apply("crm_state", &batch(after));
+        back.apply("crm_state", &batch(after));
+        prop_assert_eq!(seen(&back), seen(&steady));
+    }
 
     /// N-22, P-1: any order and any batching of the rows gives the same directory.
     #[test]

@@ -27,6 +27,8 @@ pub struct Scope {
     pub owner_ids: Option<BTreeSet<String>>,
     /// Sales pipeline; all when absent.
     pub pipeline: Option<String>,
+    /// Deals that do not count.
+    pub without: BTreeSet<String>,
 }
 
 /// A deal as known at an instant.
@@ -66,7 +68,7 @@ pub fn read_book(log: &ChangeLog, stages: &StageCatalogue, at: Timestamp, scope:
 
 fn read_deal(log: ObjectLog<'_>, stages: &StageCatalogue, at: Timestamp, scope: &Scope) -> Option<BookDeal> {
     let state = log.state_at(at);
-    if !state.exists() {
+    if !state.exists() || scope.without.contains(log.id()) {
         return None;
     }
     let text = |fields: &[&str]| state.first(fields).unwrap_or("").to_owned();

@@ -10,6 +10,7 @@ use revgauge_contract::{
     Clock, ErrorKind, Timestamp,
     error::Failure,
     forecast::{DealOverlay, Forecast, ForecastQuestion, ForecastService, MethodForecast, Quantile},
+    period::{FiscalCalendar, Period, earlier},
     statistics::Knowledge,
 };
 use serde::{Deserialize, Serialize};
@@ -21,11 +22,14 @@ use super::{
 use crate::{
     changelog::{self, ChangeLog, ChangeLogSettings},
     directory::{Outcome, StageCatalogue},
+    hierarchy::Hierarchy,
     service::Scoring,
 };
 
 /// Probabilities of the quantiles answered.
 const PROBABILITIES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
+/// Most quantiles of one answer.
+const MOST_QUANTILES: usize = 99;
 
 /// Settings of the forecasts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +47,8 @@ pub struct ForecastSettings {
     pub shock: f64,
     /// Past periods the methods are measured on, 0 to 40.
     pub past_periods: u32,
+    /// Month with which the fiscal year begins, 1 to 12.
+    pub fiscal_year_starts: u32,
 }
 
 impl Default for ForecastSettings {
@@ -54,6 +60,7 @@ impl Default for ForecastSettings {
             seed: 20_261_120,
             shock: 0.25,
             past_periods: 8,
+            fiscal_year_starts: 1,
         }
     }
 }
@@ -92,13 +99,36 @@ fn user(text: String) -> Failure {
     Failure::new(ErrorKind::User, text)
 }
 
-fn check(question: &ForecastQuestion) -> Result<(), Failure> {
-    if question.start >= question.end {
-        return Err(user(format!(
-            "cannot forecast the period from {} to {}: give the earlier instant first",
-            question.start, question.end
-        )));
+/// The period asked for: by its name, by its ends, or the current quarter.
+fn period_of(
+    question: &ForecastQuestion,
+    at: Timestamp,
+    settings: &ForecastSettings,
+) -> Result<Period, Failure> {
+    let month = question.fiscal_year_starts.unwrap_or(settings.fiscal_year_starts);
+    let calendar = FiscalCalendar::starting(month).ok_or_else(|| {
+        user(format!(
+            "cannot begin the fiscal year with month {month}: give 1 to 12"
+        ))
+    })?;
+    match (&question.period, question.start, question.end) {
+        (Some(name), None, None) => calendar.period(name, at).map_err(|error| user(error.to_string())),
+        (None, None, None) => Ok(calendar.quarter_at(at)),
+        (None, Some(start), Some(end)) if start < end => Ok(Period {
+            name: String::new(),
+            start,
+            end,
+        }),
+        (None, Some(start), Some(end)) => Err(user(format!(
+            "cannot forecast the period from {start} to {end}: give the earlier instant first"
+        ))),
+        _ => Err(user(
+            "cannot tell the period: give its name, or both its start and its end".to_owned(),
+        )),
     }
+}
+
+fn check(question: &ForecastQuestion) -> Result<(), Failure> {
     if question
         .quota
         .is_some_and(|quota| !(quota.is_finite() && quota > 0.0))
@@ -106,6 +136,13 @@ fn check(question: &ForecastQuestion) -> Result<(), Failure> {
         return Err(user(
             "cannot forecast attainment of the quota: give a quota above 0".to_owned(),
         ));
+    }
+    if question.quantiles.len() > MOST_QUANTILES
+        || question.quantiles.iter().any(|p| !(0.0..=1.0).contains(p))
+    {
+        return Err(user(format!(
+            "cannot answer the quantiles: give at most {MOST_QUANTILES} probabilities from 0 to 1"
+        )));
     }
     for overlay in &question.what_if {
         let amount = overlay.amount.is_none_or(|amount| (0.0..=1e13).contains(&amount));
@@ -137,17 +174,24 @@ pub(super) fn answer(
     stages: &StageCatalogue,
     question: &ForecastQuestion,
     at: Timestamp,
+    team: Option<BTreeSet<String>>,
     settings: &ForecastSettings,
 ) -> Result<Vec<Forecast>, Failure> {
     check(question)?;
+    let named = period_of(question, at, settings)?;
+    let asked = question
+        .owner_ids
+        .as_ref()
+        .map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>());
     let scope = Scope {
-        owner_ids: question
-            .owner_ids
-            .as_ref()
-            .map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>()),
+        owner_ids: match (asked, team) {
+            (Some(asked), Some(team)) => Some(asked.intersection(&team).cloned().collect()),
+            (asked, team) => asked.or(team),
+        },
         pipeline: question.pipeline.clone(),
+        without: question.without_deals.iter().cloned().collect(),
     };
-    let period = (question.start, question.end);
+    let period = (named.start, named.end);
     let currencies = by_currency(read_book(log, stages, at, &scope));
     let open = |deal: &&BookDeal| deal.outcome == Outcome::Open;
     let overlays: BTreeMap<&str, &DealOverlay> = question
@@ -196,6 +240,7 @@ pub(super) fn answer(
         shown(
             currency,
             question,
+            &named,
             at,
             outlook,
             &track_record(&records),
@@ -221,15 +266,15 @@ fn past_outlooks(
     at: Timestamp,
     settings: &ForecastSettings,
 ) -> Vec<Past> {
-    let length = end.0 - start.0;
+    let share = (at.0.saturating_sub(start.0)) as f64 / (end.0 - start.0).max(1) as f64;
     (1..=i64::from(settings.past_periods.min(40)))
         .map_while(|back| {
-            let then = |instant: Timestamp| instant.plus_micros(-back * length);
-            let (start, end) = (then(start), then(end));
+            let (start, end) = earlier(start, end, back);
             if end > at {
                 return Some(None);
             }
-            let currencies = by_currency(read_book(log, stages, then(at), scope));
+            let then = start.plus_micros((share * (end.0 - start.0) as f64) as i64);
+            let currencies = by_currency(read_book(log, stages, then, scope));
             if currencies.is_empty() {
                 return None;
             }
@@ -238,7 +283,7 @@ fn past_outlooks(
                 let same = |_: &str, amount: f64, probability: f64| (amount, probability);
                 (
                     currency,
-                    outlook(&deals, stages, then(at), (start, end), simulation, same),
+                    outlook(&deals, stages, then, (start, end), simulation, same),
                 )
             });
             Some(Some(Past {
@@ -254,6 +299,7 @@ fn past_outlooks(
 fn shown(
     currency: &str,
     question: &ForecastQuestion,
+    period: &Period,
     at: Timestamp,
     mut outlook: Outlook,
     track: &TrackRecord,
@@ -282,11 +328,18 @@ fn shown(
         bias: track.bias[place],
     });
     let [commit, best_case, pipeline, omitted] = outlook.categories;
+    let mut wanted = if question.quantiles.is_empty() {
+        PROBABILITIES.to_vec()
+    } else {
+        question.quantiles.clone()
+    };
+    wanted.sort_by(f64::total_cmp);
     Forecast {
         currency: currency.to_owned(),
         as_of: at,
-        start: question.start,
-        end: question.end,
+        period: period.name.clone(),
+        start: period.start,
+        end: period.end,
         closed: outlook.closed,
         commit,
         best_case,
@@ -299,12 +352,13 @@ fn shown(
             .zip(track.weights)
             .map(|(value, weight)| value * weight)
             .sum(),
-        quantiles: PROBABILITIES
+        quantiles: wanted
+            .into_iter()
             .map(|probability| Quantile {
                 probability,
                 value: outlook.quantile(probability),
             })
-            .to_vec(),
+            .collect(),
         methods: methods.collect(),
         past_periods: past_periods as u32,
         past_covered: track.covered,
@@ -333,7 +387,18 @@ impl ForecastService for Forecasts {
             .directories()
             .get(source, tenant_id, knowledge)
             .await?;
-        let stages = directory.read().stages();
+        let (stages, team) = {
+            let directory = directory.read();
+            let team = match &question.team_of {
+                None => None,
+                Some(head) => {
+                    let hierarchy = Hierarchy::of(&directory);
+                    hierarchy.check()?;
+                    Some(hierarchy.team(head))
+                }
+            };
+            (directory.stages(), team)
+        };
         let log = changelog::load(
             source,
             tenant_id,
@@ -342,6 +407,6 @@ impl ForecastService for Forecasts {
             self.settings.change_log.clone(),
         )
         .await?;
-        answer(&log, &stages, question, at, &self.settings)
+        answer(&log, &stages, question, at, team, &self.settings)
     }
 }

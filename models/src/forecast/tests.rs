@@ -70,13 +70,10 @@ fn steady(days: i64) -> Vec<Change> {
 
 fn question(start: i64, end: i64) -> ForecastQuestion {
     ForecastQuestion {
-        start: day(start),
-        end: day(end),
-        as_of: None,
-        owner_ids: None,
-        pipeline: None,
-        what_if: Vec::new(),
+        start: Some(day(start)),
+        end: Some(day(end)),
         quota: Some(10_000.0),
+        ..ForecastQuestion::default()
     }
 }
 
@@ -94,8 +91,8 @@ fn a_steady_business_is_forecast_within_a_fifth_and_its_rows_sum() {
     let log = log_of(&changes);
     let stages = StageCatalogue::default();
     let asked = question(540, 630);
-    let then = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
-    let later = answer(&log, &stages, &asked, day(630), &quick()).expect("an answer");
+    let then = answer(&log, &stages, &asked, day(560), None, &quick()).expect("an answer");
+    let later = answer(&log, &stages, &asked, day(630), None, &quick()).expect("an answer");
     let (then, actual) = (&then[0], later[0].closed);
     assert!(actual > 0.0);
     assert!(
@@ -126,8 +123,8 @@ fn what_became_known_later_changes_nothing() {
     let known: Vec<Change> = all.iter().filter(|change| change.3 <= 560).cloned().collect();
     let stages = StageCatalogue::default();
     let asked = question(540, 630);
-    let with = answer(&log_of(&all), &stages, &asked, day(560), &quick());
-    let without = answer(&log_of(&known), &stages, &asked, day(560), &quick());
+    let with = answer(&log_of(&all), &stages, &asked, day(560), None, &quick());
+    let without = answer(&log_of(&known), &stages, &asked, day(560), None, &quick());
     assert_eq!(with.expect("an answer"), without.expect("an answer"));
 }
 
@@ -136,7 +133,7 @@ fn what_if_moves_the_number_by_the_deal_alone() {
     let log = log_of(&steady(720));
     let stages = StageCatalogue::default();
     let mut asked = question(540, 630);
-    let base = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
+    let base = answer(&log, &stages, &asked, day(560), None, &quick()).expect("an answer");
     let deal = base[0]
         .rows
         .iter()
@@ -148,18 +145,18 @@ fn what_if_moves_the_number_by_the_deal_alone() {
         amount: None,
         probability: Some(1.0),
     });
-    let moved = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
+    let moved = answer(&log, &stages, &asked, day(560), None, &quick()).expect("an answer");
     let gain = moved[0].expected - base[0].expected;
     assert!((gain - (deal.amount - deal.contribution)).abs() < 1e-6);
     asked.what_if[0].deal_id = "deal-none".to_owned();
-    assert!(answer(&log, &stages, &asked, day(560), &quick()).is_err());
+    assert!(answer(&log, &stages, &asked, day(560), None, &quick()).is_err());
 }
 
 #[test]
 fn a_tenant_without_a_past_gets_a_prior_and_no_accuracy() {
     let log = log_of(&life(1, 0, 5000, None));
     let stages = StageCatalogue::default();
-    let forecast = answer(&log, &stages, &question(0, 90), day(20), &quick()).expect("an answer");
+    let forecast = answer(&log, &stages, &question(0, 90), day(20), None, &quick()).expect("an answer");
     let only = &forecast[0];
     assert_eq!((only.ended_deals, only.past_periods), (0, 0));
     assert!(
@@ -173,7 +170,7 @@ fn a_tenant_without_a_past_gets_a_prior_and_no_accuracy() {
         "{}",
         open.probability
     );
-    assert!(answer(&log, &stages, &question(90, 0), day(20), &quick()).is_err());
+    assert!(answer(&log, &stages, &question(90, 0), day(20), None, &quick()).is_err());
 }
 
 #[test]
@@ -243,7 +240,7 @@ proptest! {
             .collect();
         let settings = ForecastSettings { draws: 200, past_draws: 100, past_periods: 2, ..quick() };
         let asked = question(start, start + length);
-        let forecasts = answer(&log_of(&changes), &StageCatalogue::default(), &asked, day(at), &settings);
+        let forecasts = answer(&log_of(&changes), &StageCatalogue::default(), &asked, day(at), None, &settings);
         for forecast in forecasts.expect("an answer") {
             let sum: f64 = forecast.rows.iter().map(|row| row.contribution).sum();
             prop_assert!((sum - forecast.expected).abs() <= 1e-9 * sum.max(1.0));

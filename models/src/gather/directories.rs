@@ -9,15 +9,19 @@ use revgauge_contract::{
     Timestamp,
     error::Failure,
     schema::text_column,
-    statistics::{Knowledge, StatisticsSource},
+    statistics::{Keys, Knowledge, StatisticsSource},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::directory::{Directory, Touched};
 
-/// Pipelines that a directory is built from.
-pub(crate) const DIRECTORY_PIPELINES: [&str; 3] = ["crm_state", "contact_engagement", "account_signals"];
+/// Pipelines that a directory is built from, with the columns that it reads of them.
+const DIRECTORY_PIPELINES: [(&str, &[&str]); 3] = [
+    ("crm_state", &["object", "object_id", "field", "latest"]),
+    ("contact_engagement", &["contact_key", "email", "account_key"]),
+    ("account_signals", &["account_key"]),
+];
 
 /// Limits of directories kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +114,39 @@ impl Directories {
         held.unwrap_or_else(|| Arc::clone(self.live.write().entry_ref(tenant_id).or_default()))
     }
 
+    /// Puts directories in place as a checkpoint held them; call before anything is applied. What changed since then comes
+    /// through [`Self::refresh`] and [`Self::apply`].
+    pub fn install(&self, directories: impl IntoIterator<Item = (Arc<str>, Directory)>) {
+        let mut live = self.live.write();
+        for (tenant, directory) in directories {
+            let held = Live {
+                directory: Arc::new(RwLock::new(directory)),
+                loaded: OnceCell::new_with(Some(())),
+            };
+            live.insert(tenant, Arc::new(held));
+        }
+    }
+
+    /// Reads the rows of some keys of a pipeline again into a tenant's live directory.
+    ///
+    /// # Errors
+    /// What the statistics met.
+    pub async fn refresh(
+        &self,
+        source: &dyn StatisticsSource,
+        pipeline: &str,
+        tenant_id: &str,
+        keys: &[String],
+    ) -> Result<(), Failure> {
+        let rows = source
+            .rows(pipeline, tenant_id, Keys::These(keys), Knowledge::Now)
+            .await?;
+        for batch in &rows {
+            self.apply(pipeline, batch);
+        }
+        Ok(())
+    }
+
     async fn past(
         &self,
         source: &dyn StatisticsSource,
@@ -183,9 +220,11 @@ async fn fill(
     knowledge: Knowledge,
     directory: &RwLock<Directory>,
 ) -> Result<(), Failure> {
-    for pipeline in DIRECTORY_PIPELINES {
-        let mut take = |batch: RecordBatch| drop(directory.write().apply(pipeline, &batch));
-        source.each(pipeline, tenant_id, knowledge, &mut take).await?;
+    for (pipeline, columns) in DIRECTORY_PIPELINES {
+        let mut take = |batch: RecordBatch| directory.write().fill(pipeline, &batch);
+        source
+            .each_of(pipeline, tenant_id, columns, knowledge, &mut take)
+            .await?;
     }
     Ok(())
 }

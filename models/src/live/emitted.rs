@@ -7,7 +7,10 @@ use hashbrown::HashMap;
 use revgauge_contract::{Timestamp, score::EntityKind};
 
 use super::timers::Timers;
-use crate::service::{TenantCuts, log_entries};
+use crate::{
+    packing::{Damaged, Packer, Unpacker},
+    service::{TenantCuts, log_entries},
+};
 
 /// Scores of each kind; the place in the list is the place in [`Entry`].
 pub(super) const fn slots(kind: EntityKind) -> &'static [&'static str] {
@@ -47,6 +50,43 @@ impl Default for Entry {
     }
 }
 
+impl Entry {
+    /// Packs it for a checkpoint.
+    pub(super) fn pack(&self, packer: &mut Packer) {
+        let scored = self.values.iter().enumerate();
+        let scored = scored.fold(0, |mask, (slot, value)| {
+            mask | (u8::from(!value.is_nan()) << slot)
+        });
+        let tiered = self.tiers.iter().enumerate();
+        let tiered = tiered.fold(0, |mask, (slot, tier)| mask | (u8::from(*tier != 0) << slot));
+        packer.byte(scored);
+        packer.byte(tiered);
+        for value in self.values.iter().filter(|value| !value.is_nan()) {
+            packer.word(value.to_bits());
+        }
+        for tier in self.tiers.iter().filter(|tier| **tier != 0) {
+            packer.number(u32::from(*tier));
+        }
+        packer.word(self.scored.micros().cast_unsigned());
+        packer.word(self.armed.micros().cast_unsigned());
+    }
+
+    pub(super) fn unpack(from: &mut Unpacker<'_>) -> Result<Self, Damaged> {
+        let mut entry = Self::default();
+        let (scored, tiered) = (from.byte()?, from.byte()?);
+        for slot in (0..SLOTS).filter(|slot| (scored >> slot) & 1 != 0) {
+            entry.values[slot] = f64::from_bits(from.word()?);
+        }
+        for slot in (0..SLOTS).filter(|slot| (tiered >> slot) & 1 != 0) {
+            entry.tiers[slot] =
+                u16::try_from(from.number()?).map_err(|_| Damaged("a tier has no such number"))?;
+        }
+        entry.scored = Timestamp(from.word()?.cast_signed());
+        entry.armed = Timestamp(from.word()?.cast_signed());
+        Ok(entry)
+    }
+}
+
 /// What the feed last said of one score.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Said {
@@ -83,6 +123,9 @@ struct TenantEmitted {
     cuts: Option<Arc<TenantCuts>>,
 }
 
+/// The kinds that have scores, by place.
+const KINDS: [EntityKind; 3] = [EntityKind::Contact, EntityKind::Account, EntityKind::Deal];
+
 const fn place(kind: EntityKind) -> Option<usize> {
     match kind {
         EntityKind::Contact => Some(0),
@@ -108,6 +151,27 @@ impl Emitted {
         });
         // Labels come from definitions, a few dozen; past 65,534 further ones would count as none.
         u16::try_from(place + 1).unwrap_or(0)
+    }
+
+    /// Tier labels in the order of their numbers.
+    pub(super) fn labels(&self) -> &[Arc<str>] {
+        &self.labels
+    }
+
+    pub(super) fn set_labels(&mut self, labels: Vec<Arc<str>>) {
+        self.labels = labels;
+    }
+
+    pub(super) fn set_cuts(&mut self, tenant: &str, cuts: TenantCuts) {
+        self.tenants.entry_ref(tenant).or_default().cuts = Some(Arc::new(cuts));
+    }
+
+    /// Puts an entity's entry as a checkpoint held it.
+    pub(super) fn put(&mut self, tenant: &Arc<str>, kind: EntityKind, id: Arc<str>, entry: Entry) {
+        if let Some(place) = place(kind) {
+            let tenant = self.tenants.entry_ref(&**tenant).or_default();
+            tenant.kinds[place].insert(id, entry);
+        }
     }
 
     fn text(&self, label: u16) -> Option<Arc<str>> {
@@ -218,6 +282,21 @@ impl Emitted {
         }
     }
 
+    /// Arms the timers that a checkpoint held, or forgets them: a pass over all entities arms them anew.
+    pub(super) fn rearm(&mut self, timers: &mut Timers, keep: bool) {
+        for (tenant, held) in &mut self.tenants {
+            for (kind, entities) in KINDS.into_iter().zip(&mut held.kinds) {
+                for (id, entry) in entities.iter_mut().filter(|(_, entry)| entry.armed != NEVER) {
+                    if keep {
+                        timers.arm(entry.armed, Arc::clone(tenant), kind, Arc::clone(id));
+                    } else {
+                        entry.armed = NEVER;
+                    }
+                }
+            }
+        }
+    }
+
     /// A timer was taken; whether it was the one the entity waits for.
     pub(super) fn disarm(&mut self, tenant: &str, kind: EntityKind, id: &str, due: Timestamp) -> bool {
         let entry = place(kind)
@@ -246,17 +325,16 @@ impl Emitted {
                 continue;
             };
             let tier = entry.tier.map_or(0, |tier| self.label(tier));
-            let id: Arc<str> = entry.entity_id.into();
-            if let Some(held) = self.entry_mut(&tenant, entry.kind, &id) {
-                held.values[slot] = entry.value.unwrap_or(f64::NAN);
-                held.tiers[slot] = tier;
-                held.scored = held.scored.max(entry.as_of);
-                if held.values.iter().all(|value| value.is_nan()) {
-                    let place = place(entry.kind);
-                    if let (Some(tenant), Some(place)) = (self.tenants.get_mut(&tenant), place) {
-                        tenant.kinds[place].remove(&id);
-                    }
-                }
+            let Some(place) = place(entry.kind) else {
+                continue;
+            };
+            let entities = &mut self.tenants.entry_ref(&*tenant).or_default().kinds[place];
+            let held = entities.entry_ref(entry.entity_id).or_default();
+            held.values[slot] = entry.value.unwrap_or(f64::NAN);
+            held.tiers[slot] = tier;
+            held.scored = held.scored.max(entry.as_of);
+            if held.values.iter().all(|value| value.is_nan()) {
+                entities.remove(entry.entity_id);
             }
         }
     }

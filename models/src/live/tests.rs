@@ -205,7 +205,7 @@ proptest! {
 
             let again = World::new(Layer1::of(company().into_iter().chain(drafts(before))), Arc::clone(&feed), settings(0.0));
             again.clock.set(end);
-            again.live.restore(memory_of(&feed.changes.read()), covers);
+            again.live.restore(memory_of(&feed.changes.read()), covers, covers);
             again.live.watch(&[TENANT.into()], Position(2)).await.expect("loaded");
             let replayed = again.layer.push(Vec::new());
             again.live.changed(Position(2), end, replayed).await.expect("taken");
@@ -215,6 +215,61 @@ proptest! {
             steady.hear(3, end, drafts(after)).await;
             steady.live.settle().await;
             again.hear(3, end, drafts(after)).await;
+            again.live.settle().await;
+            let (a, b) = (steady.last(), again.last());
+            assert_eq!(a.len(), b.len());
+            for (key, (value, tier)) in &a {
+                let close = value.zip(b[key].0).is_none_or(|(a, b)| (a - b).abs() < 1e-9);
+                assert!(close && *tier == b[key].1, "{key:?}");
+            }
+        });
+    }
+
+    /// A scorer restored from a checkpoint is the one that went on: what the checkpoint missed is read again from layer 1
+    /// and the feed, and from then on the two write the same.
+    #[test]
+    fn a_checkpoint_restores_what_was_held(events in events(), cuts in (0usize..16, 0usize..16), bytes in 1usize..4_000) {
+        run(async {
+            let end = day(31.0);
+            let (first, last) = (cuts.0.min(cuts.1), cuts.0.max(cuts.1));
+            let [first, last] = [first, last].map(|cut| cut.min(events.len()));
+            let steady = World::new(Layer1::of([]), Arc::default(), settings(0.0));
+            steady.hear(1, end, company()).await;
+            steady.hear(2, end, drafts(&events[..first])).await;
+            steady.live.settle().await;
+            let mut snapshot = steady.live.snapshot();
+            assert_eq!(snapshot.position(), Position(2));
+            let fed = steady.feed.changes.read().len();
+            let mut held = Held::default();
+            let mut parts = vec![snapshot.next_part(bytes).expect("a part")];
+            // The rest of the snapshot sees what came after it began.
+            steady.hear(3, end, drafts(&events[first..last])).await;
+            steady.live.settle().await;
+            parts.extend(std::iter::from_fn(|| snapshot.next_part(bytes)));
+            for part in &parts {
+                held.take(part).expect("whole");
+            }
+            let (mut memory, directories) = held.open().expect("ended");
+            let feed = Arc::new(Feed::default());
+            feed.changes.write().extend(steady.feed.changes.read().iter().cloned());
+            memory.take(&feed_batch(&feed.changes.read()[fed..]));
+            memory.overtaken();
+
+            let layer = Layer1::of(company().into_iter().chain(drafts(&events[..last])));
+            let again = World::new(Arc::clone(&layer), Arc::clone(&feed), settings(0.0));
+            again.clock.set(end);
+            again.scoring.directories().install(directories);
+            let mut touched = crate::gather::TouchedKeys::default();
+            touched.add(&crate::sample::event_batch(drafts(&events[first..last])));
+            touched.refresh(again.scoring.directories(), &*layer).await.expect("read again");
+            again.live.restore(memory, Position(3), Position(3));
+            again.live.watch(&[TENANT.into()], Position(3)).await.expect("loaded");
+            again.live.settle().await;
+            assert_eq!(feed.changes.read().len(), steady.feed.changes.read().len(), "nothing twice");
+
+            steady.hear(4, end, drafts(&events[last..])).await;
+            steady.live.settle().await;
+            again.hear(4, end, drafts(&events[last..])).await;
             again.live.settle().await;
             let (a, b) = (steady.last(), again.last());
             assert_eq!(a.len(), b.len());
@@ -267,6 +322,92 @@ proptest! {
             }
         });
     }
+}
+
+/// After an orderly stop nothing is scored anew, and what time alone does still happens at its instant.
+#[test]
+fn a_restart_at_rest_scores_nothing_and_keeps_its_timers() {
+    run(async {
+        let reply = || vec![act("email.replied", "c1", day(1.0))];
+        let steady = World::new(Layer1::of([]), Arc::default(), settings(1.0));
+        steady.hear(1, day(2.0), company()).await;
+        steady.hear(2, day(2.0), reply()).await;
+        steady.live.settle().await;
+        let mut snapshot = steady.live.snapshot();
+        let mut held = Held::default();
+        for part in std::iter::from_fn(|| snapshot.next_part(1_000)) {
+            held.take(&part).expect("whole");
+        }
+        let (memory, directories) = held.open().expect("ended");
+        let feed = Arc::new(Feed::default());
+        feed.changes
+            .write()
+            .extend(steady.feed.changes.read().iter().cloned());
+        let layer = Layer1::of(company().into_iter().chain(reply()));
+        let again = World::new(layer, Arc::clone(&feed), settings(1.0));
+        again.clock.set(day(2.0));
+        again.scoring.directories().install(directories);
+        again.live.restore(memory, Position(2), Position(2));
+        again
+            .live
+            .watch(&[TENANT.into()], Position(2))
+            .await
+            .expect("loaded");
+        assert_eq!(again.live.lag().sweeping, 0, "nothing to look at");
+        for world in [&steady, &again] {
+            world.clock.set(day(400.0));
+            world.live.settle().await;
+        }
+        let changes = |world: &World| {
+            let changes = world.feed.changes.read();
+            let mut texts: Vec<String> = changes
+                .iter()
+                .map(|change| {
+                    let score = (&change.entity_id, &change.score, &change.new_tier);
+                    format!("{score:?} {:?} {:?}", change.as_of, change.cause)
+                })
+                .collect();
+            texts.sort();
+            texts
+        };
+        assert!(
+            steady
+                .feed
+                .changes
+                .read()
+                .iter()
+                .any(|change| change.cause == Cause::Decay)
+        );
+        assert_eq!(changes(&steady), changes(&again));
+    });
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused() {
+    run(async {
+        let world = World::new(Layer1::of([]), Arc::default(), settings(1.0));
+        world.hear(1, day(1.0), company()).await;
+        world.live.settle().await;
+        let mut snapshot = world.live.snapshot();
+        let parts: Vec<_> = std::iter::from_fn(|| snapshot.next_part(1)).collect();
+        assert!(parts.len() > 2, "{} parts", parts.len());
+        let open = |parts: &[Vec<u8>]| {
+            let mut held = Held::default();
+            parts.iter().try_for_each(|part| held.take(part))?;
+            held.open().map(drop)
+        };
+        assert_eq!(open(&parts), Ok(()));
+        let doubled = [&parts[..], &parts[..1]].concat();
+        for damaged in [&parts[1..], &parts[..parts.len() - 1], &doubled[..]] {
+            open(damaged).expect_err("parts are missing or too many");
+        }
+        let last = parts.len() - 1;
+        for at in 0..parts[last].len() {
+            let mut cut = parts.clone();
+            cut[last].truncate(at);
+            open(&cut).expect_err("cut off");
+        }
+    });
 }
 
 #[test]
@@ -330,7 +471,7 @@ fn the_population_is_cut_logged_and_read_back() {
         let again = World::new(Layer1::of(drafts), Arc::default(), settings(1.0));
         again
             .live
-            .restore(memory_of(&world.feed.changes.read()), Position(1));
+            .restore(memory_of(&world.feed.changes.read()), Position(1), Position(1));
         let read = TierMemory::cuts(&*again.live, TENANT, Knowledge::Now)
             .await
             .expect("read");

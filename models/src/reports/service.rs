@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{Scope, attribute, journeys, waterfall};
 use crate::{
     changelog::{self, ChangeLogSettings},
-    directory::Directory,
     gather::Gatherer,
+    hierarchy::Hierarchy,
     service::Scoring,
 };
 
@@ -44,25 +44,6 @@ impl Reports {
             clock,
             settings,
         }
-    }
-}
-
-/// A person and everyone below, by `manager_id`; a cycle in the hierarchy is walked once.
-fn team(directory: &Directory, head: &str) -> BTreeSet<String> {
-    let people = directory.objects("user");
-    let mut team = BTreeSet::from([head.to_owned()]);
-    loop {
-        let below = people.iter().filter(|(id, fields)| {
-            !team.contains(&**id)
-                && fields
-                    .get("manager_id")
-                    .is_some_and(|manager| team.contains(manager))
-        });
-        let found: Vec<String> = below.map(|(id, _)| id.to_string()).collect();
-        if found.is_empty() {
-            return team;
-        }
-        team.extend(found);
     }
 }
 
@@ -102,7 +83,10 @@ impl ReportService for Reports {
             .await?;
         let (stages, team) = {
             let directory = directory.read();
-            let team = question.team_of.as_deref().map(|head| team(&directory, head));
+            let team = question
+                .team_of
+                .as_deref()
+                .map(|head| Hierarchy::of(&directory).team(head));
             (directory.stages(), team)
         };
         let log = changelog::load(

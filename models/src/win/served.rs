@@ -234,12 +234,14 @@ fn confidence(answer: &WinAnswer) -> &'static str {
     }
 }
 
+/// A column in words. Amounts and CRM fields are named without their value: who may not see a field must not read it here.
 fn reason(row: &DealRow<'_>, column: &str) -> String {
-    let name = column
-        .strip_prefix(FIELD_PREFIX)
-        .unwrap_or(column)
-        .replace('_', " ");
+    if let Some(field) = column.strip_prefix(FIELD_PREFIX) {
+        return format!("its {}", field.replace('_', " "));
+    }
+    let name = column.replace('_', " ");
     match row.cell(column) {
+        Cell::Number(_) if column == "amount" => "its amount".to_owned(),
         Cell::Number(number) => format!("{name} is {}", (number * 100.0).round() / 100.0),
         Cell::Text(text) => {
             let shown: String = text.chars().take(60).collect();

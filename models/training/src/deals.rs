@@ -266,6 +266,11 @@ fn horizon(log: &ChangeLog, ends: &[Option<(Timestamp, Outcome)>]) -> f64 {
         .map_or(180.0, |days| days.ceil().clamp(30.0, 365.0))
 }
 
+/// Whether a field holds mail addresses: a model must not keep what an erasure has to find.
+fn names_people(values: &[(usize, String)]) -> bool {
+    values.iter().any(|(_, value)| value.contains('@'))
+}
+
 /// Columns as they grow, a row at a time.
 #[derive(Default)]
 struct Builder {
@@ -310,7 +315,7 @@ impl Builder {
         let mut found: Vec<(usize, &String)> = self
             .fields
             .iter()
-            .filter(|(_, values)| values.len() >= least)
+            .filter(|(_, values)| values.len() >= least && !names_people(values))
             .map(|(name, values)| (values.len(), name))
             .collect();
         found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));

@@ -5,6 +5,7 @@ pub mod deals;
 pub mod fit;
 pub mod metrics;
 pub mod probes;
+pub mod speed;
 pub mod suite;
 pub mod table;
 pub mod win;

@@ -1,7 +1,7 @@
 //! The on-disk form of checkpoint objects: magic, version, body, checksum.
 //!
 //! ```text
-//! 8 bytes  "RGSTATE1" for parts, "RGCHECK1" for manifests (the digit is the version)
+//! 8 bytes  "RGSTATE1" for parts, "RGCHECK1" for manifests, "RGSCORE1" for layer 2 (the digit is the version)
 //! 8 bytes  length of the body, little endian
 //! body     part: Arrow IPC stream, LZ4 frames; manifest: JSON
 //! 4 bytes  CRC-32 of everything before, little endian
@@ -24,6 +24,7 @@ const PART: [u8; 8] = *b"RGSTATE1";
 const MANIFEST: [u8; 8] = *b"RGCHECK1";
 /// What this program writes, and the highest that it reads.
 const VERSION: u8 = b'1';
+const COMPANION: [u8; 8] = *b"RGSCORE1";
 const HEAD: usize = 16;
 const TAIL: usize = 4;
 
@@ -98,6 +99,14 @@ pub(super) fn seal_manifest(manifest: &Manifest) -> Result<Vec<u8>, String> {
 
 pub(super) fn open_manifest(bytes: &[u8]) -> Result<Manifest, String> {
     serde_json::from_slice(open(MANIFEST, bytes)?).map_err(|error| error.to_string())
+}
+
+pub(super) fn seal_companion(body: &[u8]) -> Vec<u8> {
+    seal(COMPANION, body)
+}
+
+pub(super) fn open_companion(bytes: &[u8]) -> Result<&[u8], String> {
+    open(COMPANION, bytes)
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub(super) struct Entities {
 /// Hashes and first candidates of one micro-batch, kept between batches to spare allocations.
 #[derive(Debug, Default)]
 pub(super) struct EntityScratch {
-    hashes: Vec<u64>,
+    /// Hash of each row; `None` where the row is about the same entity as the one before.
+    hashes: Vec<Option<u64>>,
     candidates: Vec<Option<Slot>>,
 }
 
@@ -53,6 +54,13 @@ fn key_at(keys: &StringViewArray, row: usize) -> &[u8] {
     } else {
         keys.value(row).as_bytes()
     }
+}
+
+/// Whether a row has the key of the row before it. Mostly told by the views alone: length and first letters.
+#[inline]
+fn repeats(keys: &StringViewArray, row: usize) -> bool {
+    let views = keys.views();
+    views[row] as u64 == views[row - 1] as u64 && key_at(keys, row) == key_at(keys, row - 1)
 }
 
 impl Entities {
@@ -90,7 +98,8 @@ impl Entities {
 
     /// The entity of each row; new ones get the next numbers.
     ///
-    /// Three passes, hash, probe, compare: within a pass the reads of cold memory do not wait for each other.
+    /// Three passes, hash, probe, compare: within a pass the reads of cold memory do not wait for each other. Rows of one
+    /// entity that stand together, as the fields of a record do, are looked up once.
     pub(super) fn intern(
         &mut self,
         tenants: &[u32],
@@ -101,21 +110,28 @@ impl Entities {
         let EntityScratch { hashes, candidates } = scratch;
         hashes.clear();
         let rows = tenants.iter().enumerate();
-        hashes.extend(rows.map(|(row, tenant)| self.hash(*tenant, key_at(keys, row))));
+        hashes.extend(rows.map(|(row, tenant)| {
+            let repeated = row > 0 && tenants[row - 1] == *tenant && repeats(keys, row);
+            (!repeated).then(|| self.hash(*tenant, key_at(keys, row)))
+        }));
         candidates.clear();
         candidates.extend(hashes.iter().map(|hash| {
-            let tag = *hash as u32;
-            let found = self.shards[shard_of(*hash)].find(spread(tag), |slot| slot.tag == tag);
+            let hash = (*hash)?;
+            let tag = hash as u32;
+            let found = self.shards[shard_of(hash)].find(spread(tag), |slot| slot.tag == tag);
             found.copied()
         }));
         out.clear();
         out.reserve(tenants.len());
+        let mut entity = 0;
         for (row, (tenant, hash)) in tenants.iter().zip(hashes.iter()).enumerate() {
-            let key = key_at(keys, row);
-            let entity = match candidates[row] {
-                Some(slot) if self.same(&slot, *tenant, key) => slot.entity,
-                _ => self.insert(*tenant, key, *hash),
-            };
+            if let Some(hash) = hash {
+                let key = key_at(keys, row);
+                entity = match candidates[row] {
+                    Some(slot) if self.same(&slot, *tenant, key) => slot.entity,
+                    _ => self.insert(*tenant, key, *hash),
+                };
+            }
             out.push(entity);
         }
     }

@@ -19,13 +19,13 @@ use revgauge_contract::Position;
 
 use super::{
     keys::{KeyScratch, Keys},
-    log::{CHUNK_ROWS, Chunks, Place, gather, stored, stored_type},
+    log::{CHUNK_ROWS, Chunks, Place, gather, gather_some, stored, stored_type},
     spill::SpillFolder,
     state::{State, StateStatistics},
 };
 use crate::{
     error::PipelineError,
-    plan::{Aggregation, CutPlan, Stage, evaluate, normalised},
+    plan::{Aggregate, Aggregation, CutPlan, Stage, cast_to, evaluate, normalised},
 };
 
 /// Group and argument columns of a micro-batch, ready to be aggregated.
@@ -369,21 +369,70 @@ impl Engine {
         self.evaluate(keys, &state).map_err(&failed)
     }
 
+    /// The named output columns of groups, as they are now. The others cost nothing where the part above the aggregation
+    /// only names columns; else they are computed and left out.
+    pub(crate) fn columns_of(&self, groups: &[u32], names: &[&str]) -> Result<RecordBatch, PipelineError> {
+        let failed = self.failed("read the state of");
+        let output = names.iter().map(|name| self.plan.output.index_of(name));
+        let output: Vec<usize> = output
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed(error.into()))?;
+        let Some(sources) = self.aggregation.places(names) else {
+            let rows = self.rows(groups)?;
+            return rows.project(&output).map_err(|error| failed(error.into()));
+        };
+        let first_value = self.aggregation.group.len();
+        let states_of = |value: usize| {
+            let first: usize = self.aggregation.aggregates[..value]
+                .iter()
+                .map(|aggregate| aggregate.state.len())
+                .sum();
+            first..first + self.aggregation.aggregates[value].state.len()
+        };
+        let values = sources
+            .iter()
+            .filter_map(|source| source.checked_sub(first_value));
+        let (keys, states) = {
+            let state = self.state.read();
+            let (groups, places) = state.resolve(groups);
+            let keys = state.keys.columns(&groups).map_err(&failed)?;
+            let wanted = values.flat_map(states_of);
+            (
+                keys,
+                gather_some(&state.log.chunks, &places, &self.state_fields, wanted)?,
+            )
+        };
+        let rows = keys.first().map_or(0, |column| column.len());
+        let mut states = states.as_slice();
+        let columns = sources
+            .iter()
+            .map(|source| match source.checked_sub(first_value) {
+                None => Ok(Arc::clone(&keys[*source])),
+                Some(value) => {
+                    let aggregate = &self.aggregation.aggregates[value];
+                    let (own, rest) = states.split_at(aggregate.state.len());
+                    states = rest;
+                    value_of(aggregate, own, rows)
+                }
+            });
+        let columns = columns.collect::<DfResult<Vec<_>>>().map_err(&failed)?;
+        let schema = Arc::new(
+            self.plan
+                .output
+                .project(&output)
+                .map_err(|error| failed(error.into()))?,
+        );
+        cast_to(columns, rows, &schema).map_err(&failed)
+    }
+
     /// The part above the aggregation over group columns and states.
     fn evaluate(&self, mut columns: Vec<ArrayRef>, state: &[ArrayRef]) -> DfResult<RecordBatch> {
         let rows = columns.first().map_or(0, |column| column.len());
-        let everyone: Vec<usize> = (0..rows).collect();
         let mut first = 0;
         for aggregate in &self.aggregation.aggregates {
             let states = &state[first..first + aggregate.state.len()];
             first += aggregate.state.len();
-            if aggregate.transparent {
-                columns.push(Arc::clone(&states[0]));
-                continue;
-            }
-            let mut accumulator = aggregate.accumulator()?;
-            accumulator.merge_batch(states, &everyone, rows)?;
-            columns.push(accumulator.evaluate(EmitTo::All)?);
+            columns.push(value_of(aggregate, states, rows)?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = Arc::clone(&self.aggregation.schema);
@@ -508,4 +557,15 @@ impl Engine {
     pub(crate) fn settled(&self) {
         drop(self.state.write().take_dirty());
     }
+}
+
+/// The value of an aggregate for each row of its states.
+fn value_of(aggregate: &Aggregate, states: &[ArrayRef], rows: usize) -> DfResult<ArrayRef> {
+    if aggregate.transparent {
+        return Ok(Arc::clone(&states[0]));
+    }
+    let everyone: Vec<usize> = (0..rows).collect();
+    let mut accumulator = aggregate.accumulator()?;
+    accumulator.merge_batch(states, &everyone, rows)?;
+    accumulator.evaluate(EmitTo::All)
 }

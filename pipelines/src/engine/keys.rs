@@ -3,6 +3,9 @@
 //! A group key is split in two: the entity (tenant and the entity's own key) and the rest, its facet (era, type,
 //! direction, ...). Each is kept once and numbered; a group is a pair of numbers. So a key costs the same whatever
 //! its length, an entity's groups hang on one list, and a look-up by entity is one hash probe.
+//!
+//! Most entities have few groups, and those made by one event lie side by side, so the first [`LISTED`] of an entity are
+//! found by walking its list. Only the rest stand in a hash table, which would else be a third of all keys' memory.
 
 mod column;
 
@@ -23,6 +26,8 @@ use column::KeyColumn;
 /// End of an entity's list of groups.
 const END: u32 = u32::MAX;
 const SHARDS: usize = 1024;
+/// Groups of an entity that are found by walking: the fields of a CRM record.
+const LISTED: usize = 12;
 /// Combinations remembered in front of the facet table: an hour's events hold a few dozen.
 const MEMO: usize = 256;
 /// Facet columns whose codes fit the memo.
@@ -76,8 +81,21 @@ pub(super) struct Keys {
     facets: Texts,
     /// Codes and facet of combinations seen lately.
     memo: Vec<([u32; MEMO_COLUMNS], u32)>,
+    /// Groups of entities that have more than are walked.
     slots: Vec<HashTable<GroupSlot>>,
     groups: Segmented<Group>,
+}
+
+/// What walking an entity's list found.
+enum Walked {
+    Found(u32),
+    /// The group is not among those walked: the last of them, how many they are, and whether there are others, which the
+    /// hash table holds.
+    Missing {
+        last: u32,
+        walked: usize,
+        more: bool,
+    },
 }
 
 impl Keys {
@@ -180,23 +198,69 @@ impl Keys {
         }
     }
 
+    /// Looks for a facet among the first groups of an entity.
+    #[inline]
+    fn walk_to(&self, entity: u32, facet: u32) -> Walked {
+        let (mut last, mut at) = (END, self.heads.get(entity));
+        for walked in 0..LISTED {
+            if at == END {
+                return Walked::Missing {
+                    last,
+                    walked,
+                    more: false,
+                };
+            }
+            let group = self.groups.get(at);
+            if group.facet == facet {
+                return Walked::Found(at);
+            }
+            (last, at) = (at, group.next);
+        }
+        Walked::Missing {
+            last,
+            walked: LISTED,
+            more: at != END,
+        }
+    }
+
+    fn probe(&self, entity: u32, facet: u32, hash: u64) -> Option<u32> {
+        self.slots[(hash >> 32) as usize & (SHARDS - 1)]
+            .find(hash, |slot| slot.entity == entity && slot.facet == facet)
+            .map(|slot| slot.group)
+    }
+
+    fn find_group(&self, entity: u32, facet: u32) -> Option<u32> {
+        match self.walk_to(entity, facet) {
+            Walked::Found(group) => Some(group),
+            Walked::Missing { more: false, .. } => None,
+            Walked::Missing { more: true, .. } => self.probe(entity, facet, group_hash(entity, facet)),
+        }
+    }
+
+    /// The group of an entity and a facet; a new one goes behind the last that was walked, so that the first ones of an
+    /// entity stay the first.
     #[inline]
     fn group(&mut self, entity: u32, facet: u32) -> u32 {
+        let (last, walked, more) = match self.walk_to(entity, facet) {
+            Walked::Found(group) => return group,
+            Walked::Missing { last, walked, more } => (last, walked, more),
+        };
         let hash = group_hash(entity, facet);
-        let table = &mut self.slots[(hash >> 32) as usize & (SHARDS - 1)];
-        if let Some(slot) = table.find(hash, |slot| slot.entity == entity && slot.facet == facet) {
-            return slot.group;
+        if more && let Some(group) = self.probe(entity, facet, hash) {
+            return group;
         }
         let group = self.groups.len() as u32;
-        let slot = GroupSlot { entity, facet, group };
-        table.insert_unique(hash, slot, |slot| group_hash(slot.entity, slot.facet));
-        let head = self.heads.at_mut(entity);
-        self.groups.push(Group {
-            entity,
-            facet,
-            next: *head,
-        });
-        *head = group;
+        let next = if last == END {
+            std::mem::replace(self.heads.at_mut(entity), group)
+        } else {
+            std::mem::replace(&mut self.groups.at_mut(last).next, group)
+        };
+        self.groups.push(Group { entity, facet, next });
+        if walked == LISTED {
+            let slot = GroupSlot { entity, facet, group };
+            self.slots[(hash >> 32) as usize & (SHARDS - 1)]
+                .insert_unique(hash, slot, |slot| group_hash(slot.entity, slot.facet));
+        }
         group
     }
 
@@ -215,10 +279,7 @@ impl Keys {
                 text.extend_from_slice(&column[row]?.to_le_bytes());
             }
             let facet = self.facets.find(&text)?;
-            let hash = group_hash(entity, facet);
-            self.slots[(hash >> 32) as usize & (SHARDS - 1)]
-                .find(hash, |slot| slot.entity == entity && slot.facet == facet)
-                .map(|slot| slot.group)
+            self.find_group(entity, facet)
         };
         Ok((0..keys.len()).map(find_row).collect())
     }

@@ -88,11 +88,18 @@ pub(super) fn gather(
     places: &[Place],
     fields: &[FieldRef],
 ) -> Result<Vec<ArrayRef>, PipelineError> {
+    gather_some(chunks, places, fields, 0..fields.len())
+}
+
+/// As [`gather`], of the state columns with the wanted numbers only.
+pub(super) fn gather_some(
+    chunks: &Chunks,
+    places: &[Place],
+    fields: &[FieldRef],
+    wanted: impl Iterator<Item = usize>,
+) -> Result<Vec<ArrayRef>, PipelineError> {
     if places.is_empty() {
-        return Ok(fields
-            .iter()
-            .map(|field| new_empty_array(field.data_type()))
-            .collect());
+        return Ok(wanted.map(|at| new_empty_array(fields[at].data_type())).collect());
     }
     let mut sources = Sources::default();
     let mut first_source = vec![u32::MAX; chunks.len()];
@@ -103,14 +110,14 @@ pub(super) fn gather(
             .expect("a place points into a chunk that is kept while it has live rows");
         indices.push(sources.index(chunk, &mut first_source[place.chunk as usize], place.row as usize)?);
     }
-    let gathered = fields.iter().enumerate().map(|(at, field)| {
+    let gathered = wanted.map(|at| {
         let arrays: Vec<&dyn Array> = sources
             .columns
             .iter()
             .map(|columns| columns[at].as_ref())
             .collect();
         let column = interleave(&arrays, &indices)?;
-        Ok(cast(&column, field.data_type())?)
+        Ok(cast(&column, fields[at].data_type())?)
     });
     gathered
         .collect::<DfResult<_>>()

@@ -115,19 +115,23 @@ pub(crate) fn normal_schema(schema: &Schema) -> SchemaRef {
 
 /// Casts a batch into `schema`, column by column, where it differs.
 pub(crate) fn normalised(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = batch
-        .columns()
-        .iter()
+    cast_to(batch.columns().to_vec(), batch.num_rows(), schema)
+}
+
+/// A batch of a schema from columns whose types may differ from it.
+pub(crate) fn cast_to(columns: Vec<ArrayRef>, rows: usize, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = columns
+        .into_iter()
         .zip(schema.fields())
         .map(|(column, field)| {
             if column.data_type() == field.data_type() {
-                Ok(Arc::clone(column))
+                Ok(column)
             } else {
-                cast(column, field.data_type())
+                cast(&column, field.data_type())
             }
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(
         Arc::clone(schema),
         columns,

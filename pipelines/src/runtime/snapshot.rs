@@ -265,8 +265,14 @@ impl Runtime {
         parts: Vec<Part>,
         position: Position,
     ) -> Result<(), PipelineError> {
-        for part in parts {
-            let batches = self.checkpoints.read_part(&part).await?;
+        // The next part is read while this one is restored.
+        let mut parts = parts.into_iter().peekable();
+        let mut ahead = match parts.peek() {
+            Some(part) => self.checkpoints.read_part(part).await?,
+            None => Vec::new(),
+        };
+        while let Some(part) = parts.next() {
+            let batches = std::mem::take(&mut ahead);
             let restoring = Arc::clone(&engine);
             let restored = blocking(move || {
                 let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
@@ -278,7 +284,15 @@ impl Runtime {
                 }
                 batches.iter().try_for_each(|batch| restoring.restore(batch))
             });
-            restored.await?;
+            let reading = async {
+                match parts.peek() {
+                    Some(part) => self.checkpoints.read_part(part).await,
+                    None => Ok(Vec::new()),
+                }
+            };
+            let (restored, read) = futures::join!(restored, reading);
+            restored?;
+            ahead = read?;
             self.keep_within_memory()?;
         }
         engine.settled();

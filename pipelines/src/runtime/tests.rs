@@ -114,6 +114,17 @@ proptest! {
     }
 }
 
+/// Keys and values of every kind of state, out of order.
+const SOME_COLUMNS: [(&str, &[&str]); 4] = [
+    ("crm_state", &["latest", "object_id", "field", "object"]),
+    (
+        "contact_engagement",
+        &["last_time", "email", "contact_key", "s_days_14"],
+    ),
+    ("account_signals", &["account_key"]),
+    ("deal_activity", &["deal_id", "n"]),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn look_ups_equal_scans() {
     let mut rig = Rig::new(PipelineSettings::default()).await;
@@ -143,6 +154,25 @@ async fn look_ups_equal_scans() {
             .await
             .expect("empty");
         assert_eq!(nothing.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+    }
+    for (pipeline, columns) in SOME_COLUMNS {
+        let (mut whole, mut some) = (Vec::new(), Vec::new());
+        let mut take = |batch: RecordBatch| {
+            let places = columns
+                .iter()
+                .map(|name| batch.schema().index_of(name).expect("column"));
+            whole.push(batch.project(&places.collect::<Vec<_>>()).expect("projected"));
+        };
+        let walked = statistics.each(pipeline, "t0", Knowledge::Now, &mut take).await;
+        walked.expect("whole");
+        let mut take = |batch: RecordBatch| some.push(batch);
+        let walked = statistics
+            .each_of(pipeline, "t0", columns, Knowledge::Now, &mut take)
+            .await;
+        walked.expect("some");
+        assert!(whole.iter().any(|batch| batch.num_rows() > 0), "{pipeline}");
+        assert_eq!(some[0].schema(), whole[0].schema(), "{pipeline}");
+        assert_eq!(table(&some), table(&whole), "{pipeline}");
     }
     let unknown = statistics.rows("nothing", "t0", Keys::All, Knowledge::Now).await;
     assert_eq!(unknown.expect_err("unknown").kind, ErrorKind::NotFound);

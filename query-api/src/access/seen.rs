@@ -11,6 +11,7 @@ use revgauge_contract::{
     ErrorKind, Timestamp,
     error::Failure,
     feed::{FeedPage, FeedReader},
+    forecast::{Forecast, ForecastQuestion, ForecastService},
     position::{Cursor, Position},
     reports::{AttributedCredit, AttributionModel, ReportService, WaterfallPart, WaterfallQuestion},
     score::{
@@ -321,6 +322,43 @@ impl ReportService for SeenReports {
             return Ok(Vec::new());
         }
         self.inner.attribution(tenant_id, model, period, as_of).await
+    }
+}
+
+/// Forecasts as one caller sees them: of the deals it may see, owned by its people.
+pub(crate) struct SeenForecasts {
+    pub(crate) inner: Arc<dyn ForecastService>,
+    pub(crate) sight: Arc<Sight>,
+}
+
+#[async_trait]
+impl ForecastService for SeenForecasts {
+    async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure> {
+        let Some(visible) = self.sight.visible().await? else {
+            return self.inner.forecast(tenant_id, question).await;
+        };
+        let mut owners: Vec<String> = visible.owners.iter().cloned().collect();
+        if let Some(asked) = &question.owner_ids {
+            owners.retain(|owner| asked.contains(owner));
+        }
+        owners.sort();
+        let mut question = ForecastQuestion {
+            owner_ids: Some(owners),
+            ..question.clone()
+        };
+        let found = self.inner.forecast(tenant_id, &question).await?;
+        let hidden: Vec<String> = found
+            .iter()
+            .flat_map(|forecast| &forecast.rows)
+            .filter(|row| !row.deal_id.is_empty() && !visible.holds(EntityKind::Deal, &row.deal_id))
+            .map(|row| row.deal_id.clone())
+            .collect();
+        if hidden.is_empty() {
+            return Ok(found);
+        }
+        // A number in which a hidden deal is would tell its amount: it is made again without them.
+        question.without_deals.extend(hidden);
+        self.inner.forecast(tenant_id, &question).await
     }
 }
 

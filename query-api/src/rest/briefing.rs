@@ -1,5 +1,6 @@
 //! `GET /v1/briefing`: what changed since an instant, what is at risk and whom to call; JSON, Markdown or HTML.
 
+mod forecast;
 mod page;
 
 use std::{
@@ -24,6 +25,8 @@ use revgauge_contract::{
 use serde::Serialize;
 use serde_json::Value;
 
+use forecast::{MovedForecast, moved_forecasts};
+
 use super::{
     arguments::Arguments,
     records::{answer, value},
@@ -44,6 +47,8 @@ pub(super) struct Line {
 /// What the day was.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct Briefing {
+    /// How the quarter's forecast moved and why, a currency each.
+    pub(super) forecast: Vec<MovedForecast>,
     /// Sum of the amounts of open deals, then and now.
     pub(super) open_then: f64,
     pub(super) open_now: f64,
@@ -94,6 +99,8 @@ pub(super) async fn briefing(
         .one_of("format", &["json", "markdown", "html"])?
         .unwrap_or_else(|| wanted(&headers));
     let (scores, tenant_id) = (api.scores(&caller), Arc::clone(&caller.tenant_id));
+    let forecasts = api.forecasts(&api.sight(&caller));
+    let as_of = arguments.instant("as_of")?;
     let owner = arguments.text("owner_id").map(str::to_owned);
     let mut found = api
         .aside(async move {
@@ -113,7 +120,12 @@ pub(super) async fn briefing(
                 owner.as_deref(),
             )
             .await?;
-            Ok::<_, Failure>(compare(&then, &now))
+            let forecast =
+                moved_forecasts(forecasts.as_ref(), &tenant_id, since, as_of, owner.clone()).await?;
+            Ok::<_, Failure>(Briefing {
+                forecast,
+                ..compare(&then, &now)
+            })
         })
         .await?;
     for list in found.lists_mut() {

@@ -341,6 +341,80 @@ const OTHERS: &[Door] = &[
             "FeedEntry",
         )
     },
+    get(
+        "/v1/models",
+        Access::Analysts,
+        "Trained models, how they stand and how good they are",
+        &[],
+        "Models",
+    ),
+    get(
+        "/v1/models/{target}/card",
+        Access::Analysts,
+        "The card of a version: data, choice, held-out figures, probes for leaks",
+        &[parameter("version", "integer", "the serving version when absent")],
+        "ModelCard",
+    ),
+    Door {
+        method: "POST",
+        takes: Some("TrainingQuestion"),
+        ..get(
+            "/v1/models/{target}/train",
+            Access::Admin,
+            "Train a new version on the tenant's own past, point in time",
+            &[],
+            "TrainedModel",
+        )
+    },
+    Door {
+        method: "POST",
+        takes: Some("PromotionRequest"),
+        ..get(
+            "/v1/models/{target}/promote",
+            Access::Admin,
+            "Make a version the serving one; refused unless it is better",
+            &[],
+            "OneModel",
+        )
+    },
+    Door {
+        method: "POST",
+        ..get(
+            "/v1/models/{target}/rollback",
+            Access::Admin,
+            "Let the version that served before serve again",
+            &[],
+            "OneModel",
+        )
+    },
+    Door {
+        method: "POST",
+        takes: Some("ShadowRequest"),
+        ..get(
+            "/v1/models/{target}/shadow",
+            Access::Admin,
+            "Judge with a version beside the serving one; null ends it",
+            &[],
+            "ShadowModel",
+        )
+    },
+    get(
+        "/v1/models/{target}/compare",
+        Access::Analysts,
+        "Two versions on the rows of history that neither had learnt from",
+        &[
+            parameter("from", "integer", "one version; required"),
+            parameter("to", "integer", "the other; required"),
+        ],
+        "ModelComparison",
+    ),
+    get(
+        "/v1/models/{target}/drift",
+        Access::Analysts,
+        "How far deals and outcomes have moved from the serving version's training",
+        &[],
+        "ModelDrift",
+    ),
     Door {
         method: "POST",
         takes: Some("SqlRequest"),
@@ -426,6 +500,64 @@ const OTHERS: &[Door] = &[
         &[LIMIT],
         "OneReport",
     ),
+    get(
+        "/v1/forecast",
+        Access::Readers,
+        "Forecast of a period: closed, open and not yet created, by method, with quantiles, weights, accuracy and the math",
+        &[
+            parameter(
+                "period",
+                "string",
+                "such as 2026-Q4, 2026-11, 2026, current, next; the current quarter when absent",
+            ),
+            parameter(
+                "period_start",
+                "date-time",
+                "start of the period, instead of its name",
+            ),
+            parameter("period_end", "date-time", "end of the period, excluded"),
+            parameter(
+                "fiscal_year_starts",
+                "integer",
+                "month with which the fiscal year begins, 1 to 12",
+            ),
+            parameter(
+                "quantiles",
+                "string",
+                "probabilities with commas between; 0.1,0.25,0.5,0.75,0.9 when absent",
+            ),
+            parameter(
+                "owner_id",
+                "string",
+                "only deals of these owners, with commas between",
+            ),
+            parameter(
+                "team_of",
+                "string",
+                "only deals of this person and everyone below",
+            ),
+            parameter("pipeline", "string", "only this sales pipeline"),
+            parameter(
+                "quota",
+                "string",
+                "quota of the period; attainment and its probability are answered",
+            ),
+            LIMIT,
+            AS_OF,
+        ],
+        "ForecastAnswer",
+    ),
+    Door {
+        method: "POST",
+        takes: Some("ForecastQuestion"),
+        ..get(
+            "/v1/forecast",
+            Access::Readers,
+            "The forecast with some deals seen otherwise (what-if); nothing stored changes",
+            &[LIMIT],
+            "ForecastAnswer",
+        )
+    },
     get(
         "/v1/waterfall",
         Access::Readers,

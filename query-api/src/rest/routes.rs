@@ -15,7 +15,8 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
     alerts, arguments::Arguments, audit, briefing, dead_letters, deal, doors, duplicates, entity, feed,
-    guard::guard, keys, lists, metrics, openapi, operations, privacy, queries, reports, saved, texts, users,
+    forecast, guard::guard, keys, lists, metrics, models, openapi, operations, privacy, queries, reports,
+    saved, texts, users,
 };
 use crate::{api::Api, assistant, problem::Problem, sql::post_sql};
 
@@ -42,6 +43,15 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/reports", get(reports::list))
         .route("/v1/reports/{name}", get(reports::one))
         .route("/v1/waterfall", get(reports::waterfall))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{target}/card", get(models::card))
+        .route("/v1/models/{target}/train", post(models::train))
+        .route("/v1/models/{target}/promote", post(models::promote))
+        .route("/v1/models/{target}/rollback", post(models::rollback))
+        .route("/v1/models/{target}/shadow", post(models::shadow))
+        .route("/v1/models/{target}/compare", get(models::compare))
+        .route("/v1/models/{target}/drift", get(models::drift))
+        .route("/v1/forecast", get(forecast::forecast).post(forecast::what_if))
         .route("/v1/metrics", get(metrics::list))
         .route("/v1/metrics/{name}", get(metrics::one))
         .route("/v1/sql", post(post_sql))

@@ -38,6 +38,7 @@ use super::{
     catalog::{CatalogColumn, CatalogTable},
     change_function::{CHANGES, ScoreChangeFunction},
     error::SqlError,
+    forecast_function::{ForecastFunction, METHODS, ROWS, Shown},
     object_table::{
         ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, DUPLICATES, ObjectTable, Records, documented, schema_of,
     },
@@ -78,6 +79,12 @@ pub(crate) fn base_session(settings: &SqlSettings) -> Result<SessionState> {
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_target_partitions(settings.partitions.max(1));
+    // Events grouped by entity shrink by half at best: grouping them twice, before and after the exchange between
+    // partitions, costs more than it saves (docs/adr/028).
+    config
+        .options_mut()
+        .execution
+        .skip_partial_aggregation_probe_ratio_threshold = 0.3;
     // `EXPLAIN` shows the plan as text, one line a step.
     config.options_mut().explain.format = datafusion::common::format::ExplainFormat::Indent;
     let mut state = SessionStateBuilder::new()
@@ -176,6 +183,16 @@ pub(super) async fn open(
         "which kinds of touch earned what was won in a period, by one of seven models",
         CREDITS,
     );
+    documents.describe_function(
+        "forecast_as_of(instant, period, team_of)",
+        "what each forecast method says of a period with what was known at the instant, a row a currency and method",
+        METHODS,
+    );
+    documents.describe_function(
+        "forecast_rows_as_of(instant, period, team_of)",
+        "the addends of the forecast: closed deals, open deals, deals not yet created",
+        ROWS,
+    );
     for report in api.reports.all() {
         documents.describe_report(report);
     }
@@ -237,6 +254,15 @@ pub(super) async fn open(
     };
     context.register_udtf("waterfall", Arc::new(waterfall));
     context.register_udtf("attribution", Arc::clone(attribution.function()));
+    for shown in [Shown::Methods, Shown::Rows] {
+        let forecast = ForecastFunction {
+            forecasts: api.forecasts(sight),
+            sight: Arc::clone(sight),
+            now,
+            shown,
+        };
+        context.register_udtf(forecast.shown.name(), Arc::new(forecast));
+    }
     context.register_udtf("score_change", Arc::new(ScoreChangeFunction(as_of)));
     Ok(TenantSession { context, freshness })
 }

@@ -97,6 +97,14 @@ const TABLES: &[(&str, &[&str])] = &[
         "waterfall('2026-01-01', '2026-01-08')",
         &["bucket", "deal_id", "amount", "fields"],
     ),
+    (
+        "forecast_as_of('2026-01-01')",
+        &["currency", "method", "value", "fields"],
+    ),
+    (
+        "forecast_rows_as_of('2026-01-01')",
+        &["kind", "deal_id", "amount", "fields"],
+    ),
     ("report_pipeline_by_stage", &["stage", "deals"]),
     ("table_columns", &["table_name", "column_name", "description"]),
     (

@@ -108,7 +108,8 @@ async fn real_answers_fit_the_document() {
                 .replace("reports/{name}", "reports/pipeline_by_stage")
                 .replace("metrics/{name}", "metrics/open_deals")
                 .replace("{name}", "contact_engagement")
-                .replace("{login}", "mo");
+                .replace("{login}", "mo")
+                .replace("{target}", "deals");
             if path.starts_with("/v1/queries/") {
                 let query = super::doors::done(&world, "admin", "select 1 as n").await;
                 target = path.replace("{id}", &query);
@@ -137,6 +138,9 @@ async fn real_answers_fit_the_document() {
                     .to_owned();
                 target = target.replace("{key_id}", &key);
             }
+            if path.ends_with("/compare") {
+                target.push_str("?from=1&to=2");
+            }
             if path.ends_with("/changes") || path == "/v1/waterfall" {
                 target.push_str("?from=2026-01-01");
             }
@@ -146,6 +150,9 @@ async fn real_answers_fit_the_document() {
             let body = match path.as_str() {
                 "/v1/sql" | "/v1/queries" => r#"{"sql":"select * from events"}"#,
                 "/v1/keys" => r#"{"role":"service","name":"x"}"#,
+                "/v1/models/{target}/train" => "{}",
+                "/v1/models/{target}/promote" | "/v1/models/{target}/shadow" => r#"{"version":1}"#,
+                "/v1/forecast" => r#"{"what_if":[{"deal_id":"d1","probability":1.0}]}"#,
                 "/v1/dead-letters" => r#"{"items":[]}"#,
                 "/v1/saved-reports" => r#"{"title":"Mine","sql":"select 1 as n"}"#,
                 "/v1/saved-reports/{report_id}/schedule" => {

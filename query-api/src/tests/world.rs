@@ -34,6 +34,9 @@ use revgauge_contract::{
     error::Failure,
     event::{Event, EventDraft, Reception},
     feed::{FeedPage, FeedReader},
+    forecast::{
+        Forecast, ForecastQuestion, ForecastRow, ForecastRowKind, ForecastService, MethodForecast, Quantile,
+    },
     intake::{DeadLetter, EventIntake},
     position::Cursor,
     reports::{AttributedCredit, AttributionModel, Bucket, ReportService, WaterfallPart, WaterfallQuestion},
@@ -205,6 +208,8 @@ impl World {
             scores: Arc::new(Scores),
             reports: Arc::new(Moves),
             ownership: Arc::new(Staff),
+            models: Arc::new(super::models::Kept),
+            forecasts: Arc::new(Outlooks),
             cuts: Arc::new(Cuts),
             catalog: Arc::new(Catalog::new(tables)),
             feed: Arc::<MemoryFeed>::clone(&feed),
@@ -451,6 +456,57 @@ impl Ownership for Staff {
             }
         }
         Ok(kept)
+    }
+}
+
+/// One deal of 10.50 that is open with an even chance.
+struct Outlooks;
+
+#[async_trait]
+impl ForecastService for Outlooks {
+    async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure> {
+        let row = ForecastRow {
+            kind: ForecastRowKind::Open,
+            deal_id: marked(tenant_id, "d1"),
+            owner_id: marked(tenant_id, "rep-1"),
+            stage: "proposal".to_owned(),
+            category: "commit".to_owned(),
+            amount: 10.5,
+            probability: 0.5,
+            contribution: 5.25,
+        };
+        let left_out = |row: &ForecastRow| question.without_deals.contains(&row.deal_id);
+        let method = |method: &str, value, weight| MethodForecast {
+            method: method.to_owned(),
+            value,
+            weight,
+            wape: Some(0.25),
+            bias: None,
+        };
+        let quantile = |(probability, value)| Quantile { probability, value };
+        Ok(vec![Forecast {
+            currency: "USD".to_owned(),
+            period: question.period.clone().unwrap_or_default(),
+            as_of: question.as_of.unwrap_or(NOW),
+            start: NOW,
+            end: NOW.plus_micros(DAY_US),
+            closed: 0.0,
+            commit: 10.5,
+            best_case: 0.0,
+            pipeline: 0.0,
+            omitted: 0.0,
+            expected: 5.25,
+            blend: 7.0,
+            quantiles: [(0.1, 0.0), (0.5, 5.25), (0.9, 10.5)].map(quantile).to_vec(),
+            methods: vec![method("hazard", 5.25, 0.8), method("naive", 14.0, 0.2)],
+            past_periods: 4,
+            past_covered: 3,
+            noise_floor: Some(0.2),
+            ended_deals: 12,
+            attainment: question.quota.map(|_| 0.0),
+            attainment_probability: question.quota.map(|_| 0.5),
+            rows: Some(row).into_iter().filter(|row| !left_out(row)).collect(),
+        }])
     }
 }
 

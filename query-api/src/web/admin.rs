@@ -28,7 +28,7 @@ const DEFINITIONS: &[Col] = &[
     col("entities", "Entities", Show::Number(Form::Count)),
 ];
 
-fn only_admin(visit: &Visit) -> Result<(), Problem> {
+pub(super) fn only_admin(visit: &Visit) -> Result<(), Problem> {
     if visit.is_admin() {
         return Ok(());
     }
@@ -56,6 +56,7 @@ async fn show(visit: &Visit, secret: Option<&str>) -> Result<Response, Oops> {
         @if let Some(secret) = secret {
             section.card role="status" { h2 { "The new key, shown this once" } pre tabindex="0" { (secret) } }
         }
+        nav.actions aria-label="More of administration" { a href=(visit.link("/ui/admin/audit", &[])) { "Audit log" } }
         section {
             h2 { "People" }
             div.scroll tabindex="0" role="region" aria-label="People" { table {

@@ -97,10 +97,19 @@ impl Visit {
     /// # Errors
     /// What stopped the query.
     pub(super) async fn ask_rows(&self, sql: String, limit: usize) -> Result<Arc<Sheet>, Problem> {
-        self.shared(&self.api.web.answers, sql, limit).await
+        /// A page waits for a free place among the queries so long before it gives up.
+        const WAIT: Duration = Duration::from_secs(3);
+        self.shared(&self.api.web.answers, sql, limit, WAIT, None).await
     }
 
-    async fn shared(&self, answers: &Answers, sql: String, limit: usize) -> Result<Arc<Sheet>, Problem> {
+    async fn shared(
+        &self,
+        answers: &Answers,
+        sql: String,
+        limit: usize,
+        wait: Duration,
+        timeout_ms: Option<u64>,
+    ) -> Result<Arc<Sheet>, Problem> {
         let view = &self.api.sight(&self.session.caller).view;
         let place = answers.place(view, &sql, limit);
         let mut kept = place.lock().await;
@@ -109,7 +118,7 @@ impl Visit {
         {
             return Ok(Arc::clone(sheet));
         }
-        let sheet = Arc::new(self.run(sql, limit).await?);
+        let sheet = Arc::new(self.run(sql, limit, wait, timeout_ms).await?);
         *kept = Some((Instant::now(), Arc::clone(&sheet)));
         Ok(sheet)
     }
@@ -119,23 +128,32 @@ impl Visit {
     /// # Errors
     /// What stopped the query.
     pub(super) async fn ask_past(&self, sql: String) -> Result<Arc<Sheet>, Problem> {
+        /// It comes after its page stands, so it may wait for the page's own queries and for other parts.
+        const WAIT: Duration = Duration::from_secs(20);
         let answers = &self.api.web.past_answers;
-        self.shared(answers, sql, self.api.settings.sql.max_rows.min(5_000))
-            .await
+        let most = self.api.settings.sql.max_rows.min(5_000);
+        // A dozen forecasts of the past in one query take longer than a page may.
+        let timeout_ms = Some(self.api.settings.sql.max_timeout_ms);
+        self.shared(answers, sql, most, WAIT, timeout_ms).await
     }
 
-    async fn run(&self, sql: String, limit: usize) -> Result<Sheet, Problem> {
-        /// A page waits for a free place among the queries so long before it gives up.
-        const WAIT: Duration = Duration::from_secs(3);
+    async fn run(
+        &self,
+        sql: String,
+        limit: usize,
+        wait: Duration,
+        timeout_ms: Option<u64>,
+    ) -> Result<Sheet, Problem> {
         let began = Instant::now();
         let answer = loop {
             let request = SqlRequest {
                 sql: sql.clone(),
                 limit_rows: Some(limit),
+                timeout_ms,
                 ..SqlRequest::default()
             };
             match run_sql(&self.api, &self.session.caller, request).await {
-                Err(error) if error.code == "too_many_queries" && began.elapsed() < WAIT => {
+                Err(error) if error.code == "too_many_queries" && began.elapsed() < wait => {
                     sleep(Duration::from_millis(20)).await;
                 }
                 other => break other?,

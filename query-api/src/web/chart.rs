@@ -88,13 +88,41 @@ pub(super) fn steps(title: &str, sheet: &Sheet, steps: &[Step], column: &str, fo
     }
 }
 
+/// Points of two shares against the line on which both are equal.
+pub(super) fn diagonal(title: &str, points: &[(f64, f64)]) -> Markup {
+    const SIDE: f64 = 260.0;
+    let x = |share: f64| 44.0 + share.clamp(0.0, 1.0) * (SIDE - 60.0);
+    let y = |share: f64| SIDE - 34.0 - share.clamp(0.0, 1.0) * (SIDE - 60.0);
+    let line = points
+        .iter()
+        .map(|point| format!("{},{}", fixed(x(point.0)), fixed(y(point.1))));
+    html! {
+        svg.chart.square viewBox=(format!("0 0 {SIDE} {SIDE}")) role="img" aria-label=(title) {
+            title { (title) }
+            @for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
+                line.grid x1=(x(0.0)) x2=(x(1.0)) y1=(fixed(y(share))) y2=(fixed(y(share))) {}
+                text.tick x="38" y=(fixed(y(share) + 4.0)) text-anchor="end" { (written(Some(share), Form::Share)) }
+                text.tick x=(fixed(x(share))) y=(SIDE - 16.0) text-anchor="middle" { (written(Some(share), Form::Share)) }
+            }
+            text.tick x="4" y="12" { "came" }
+            text.tick x=(SIDE - 8.0) y=(SIDE - 2.0) text-anchor="end" { "said" }
+            line.mark x1=(x(0.0)) x2=(x(1.0)) y1=(y(0.0)) y2=(y(1.0)) {}
+            polyline.line.a points=(line.collect::<Vec<_>>().join(" ")) {}
+            @for point in points { circle.dot.alive cx=(fixed(x(point.0))) cy=(fixed(y(point.1))) r="4" {} }
+        }
+    }
+}
+
 /// Values of 0 to 100 on spokes, a closed line a series.
 pub(super) fn radar(title: &str, spokes: &[String], series: &[(String, &'static str, Vec<f64>)]) -> Markup {
     const SIDE: f64 = 320.0;
     const MIDDLE: f64 = SIDE / 2.0;
+    /// Room for words on both sides.
+    const WIDE: f64 = 440.0;
+    const CENTRE: f64 = WIDE / 2.0;
     const REACH: f64 = 104.0;
     let turn = |spoke: usize| std::f64::consts::TAU * spoke as f64 / spokes.len().max(1) as f64;
-    let x = |spoke: usize, value: f64| MIDDLE + turn(spoke).sin() * REACH * value / 100.0;
+    let x = |spoke: usize, value: f64| CENTRE + turn(spoke).sin() * REACH * value / 100.0;
     let y = |spoke: usize, value: f64| MIDDLE - turn(spoke).cos() * REACH * value / 100.0;
     let ring = |values: &dyn Fn(usize) -> f64| {
         let points = (0..spokes.len()).map(|spoke| {
@@ -107,17 +135,17 @@ pub(super) fn radar(title: &str, spokes: &[String], series: &[(String, &'static 
         points.collect::<Vec<_>>().join(" ")
     };
     html! {
-        svg.chart.square viewBox=(format!("0 0 {SIDE} {SIDE}")) role="img" aria-label=(title) {
+        svg.chart.radar viewBox=(format!("0 0 {WIDE} {SIDE}")) role="img" aria-label=(title) {
             title { (title) }
             @for level in [25.0, 50.0, 75.0, 100.0] {
                 polygon.ring points=(ring(&|_| level)) {}
-                text.tick x=(MIDDLE + 3.0) y=(fixed(MIDDLE - REACH * level / 100.0 + 4.0)) { (level) }
+                text.tick x=(CENTRE + 3.0) y=(fixed(MIDDLE - REACH * level / 100.0 + 4.0)) { (level) }
             }
             @for (spoke, name) in spokes.iter().enumerate() {
-                line.grid x1=(MIDDLE) y1=(MIDDLE) x2=(fixed(x(spoke, 100.0))) y2=(fixed(y(spoke, 100.0))) {}
+                line.grid x1=(CENTRE) y1=(MIDDLE) x2=(fixed(x(spoke, 100.0))) y2=(fixed(y(spoke, 100.0))) {}
                 @let at = x(spoke, 116.0);
                 text.label x=(fixed(at)) y=(fixed(y(spoke, 116.0) + 4.0))
-                    text-anchor=(if at > MIDDLE + 4.0 { "start" } else if at < MIDDLE - 4.0 { "end" } else { "middle" }) { (cut(name, 14)) }
+                    text-anchor=(if at > CENTRE + 4.0 { "start" } else if at < CENTRE - 4.0 { "end" } else { "middle" }) { (cut(name, 14)) }
             }
             @for (_, class, values) in series {
                 polygon class=(class) points=(ring(&|spoke| values.get(spoke).copied().unwrap_or(0.0).clamp(0.0, 100.0))) {}

@@ -12,9 +12,10 @@ use super::{
     form::quoted,
     layout::{Oops, Page, first_steps, page},
     leads::owner_name,
-    moves,
+    outlook,
     table::{Col, Show, col, table},
     visit::{Visit, short},
+    what_if,
     who::{Who, choice, directly_below},
 };
 use crate::problem::Problem;
@@ -128,17 +129,25 @@ pub(super) async fn forecast(Extension(visit): Extension<Visit>) -> Result<Respo
             (tile("Pipeline", &totals, "pipeline", Form::Money, "open, the rest of it"))
             (tile("Won + commit", &totals, "won_and_commit", Form::Money, "what the reps stand for"))
         }
+        section.model { h2 { "What the model expects" } (outlook::later(&visit, "/ui/forecast/model", "Compute it")) }
         div.pair {
-            (categories(&totals))
+            section.card {
+                h2 { "How the forecast moved" }
+                (outlook::later(&visit, "/ui/forecast/fan", "Draw it"))
+            }
             section.card {
                 h2 { "Closed won through the quarter" }
                 (pace_chart(&pace, quarter, visit.at(), unit, quota))
                 (rows_and_sql(&pace.sql))
             }
         }
-        (moves::waterfall(&visit, quarter, &who).await?)
+        div.pair {
+            (categories(&totals))
+            section.card #moves { h2 { "What moved the open pipeline of the quarter" } (outlook::later(&visit, "/ui/forecast/moves", "Show it")) }
+        }
         (team_links(&visit, &owners, &who))
         (table(&visit, "By rep", &named(&by_rep, &owners), REPS))
+        details.card { summary { "See the math: the addends of the expected revenue" } (outlook::later(&visit, "/ui/forecast/math", "Show them")) }
         (table(&visit, "Open deals that close in the quarter, largest first", &makers, super::deals::COLUMNS))
     };
     Ok(page(
@@ -169,6 +178,8 @@ fn team_links(visit: &Visit, owners: &Sheet, who: &Who) -> Markup {
                 @if manager.is_empty() { a href=(link("")) { "↑ everyone" } } @else { a href=(link(manager)) { "↑ team of " (owner_name(owners, manager)) } }
             }
             @for id in below { a href=(link(id)) { (owner_name(owners, id)) } }
+            a href=(what_if::link(visit)) { "What if …" }
+            a href=(visit.link("/ui/accuracy", &[])) { "How good were forecasts?" }
         }
     }
 }

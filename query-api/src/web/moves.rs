@@ -1,17 +1,19 @@
 //! What moved the open pipeline of a quarter since an instant: a waterfall, from bar to deals.
 
-use maud::{Markup, html};
+use axum::{Extension, response::Response};
+use maud::html;
 use revgauge_contract::{Timestamp, time::DAY_US};
 
 use super::{
     ask::text,
     chart::{Step, steps},
-    figure::{Form, instant, rows_and_sql},
-    forecast::Quarter,
+    figure::{Form, rows_and_sql},
+    forecast::{Quarter, picked},
     form::quoted,
+    layout::Oops,
+    outlook::part,
     table::{Col, Show, col, table},
     visit::{Visit, address, short},
-    who::Who,
 };
 use crate::problem::Problem;
 
@@ -63,8 +65,10 @@ fn since_of(visit: &Visit, quarter: Quarter) -> Result<Timestamp, Problem> {
     Ok(since)
 }
 
-/// What moved the pipeline of a quarter since an instant, bar by bar; a bar leads to its deals.
-pub(super) async fn waterfall(visit: &Visit, quarter: Quarter, who: &Who) -> Result<Markup, Problem> {
+/// `GET /ui/forecast/moves?since=&bucket=`: bar by bar; a bar leads to its deals. The page fetches it after it stands.
+pub(super) async fn moves(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+    let (quarter, who, _) = picked(&visit).await?;
+    let visit = &visit;
     let since = since_of(visit, quarter)?;
     let call = format!(
         "waterfall({}, {}, 'net', {}, {}{})",
@@ -103,11 +107,12 @@ pub(super) async fn waterfall(visit: &Visit, quarter: Quarter, who: &Who) -> Res
             currencies.push(text(row, "currency"));
         }
     }
-    Ok(html! {
-        section.card #moves {
-            h2 { "What moved the open pipeline of the quarter since " (instant(since)) }
+    part(
+        visit,
+        html! {
+
             form.filters method="get" action="/ui/forecast" data-filter="1" {
-                @for (name, value) in visit.pairs.all() { @if !matches!(name.as_str(), "since" | "bucket") { input type="hidden" name=(name) value=(value); } }
+                @for (name, value) in visit.pairs.all() { @if !matches!(name.as_str(), "since" | "bucket" | "part") { input type="hidden" name=(name) value=(value); } }
                 label { "Since (UTC) " input type="datetime-local" name="since" value=(since.to_datetime().format("%Y-%m-%dT%H:%M")); }
                 button type="submit" { "Show" }
             }
@@ -123,12 +128,16 @@ pub(super) async fn waterfall(visit: &Visit, quarter: Quarter, who: &Who) -> Res
             }
             (rows_and_sql(&bars.sql))
             @if let Some(moved) = &moved { (table(visit, &format!("Deals of the bar '{}'", bar_name(&short(bucket.unwrap_or_default()))), moved, MOVES)) }
-        }
-    })
+        },
+    )
 }
 
 fn drill(visit: &Visit, bucket: &str) -> String {
-    let kept = visit.pairs.all().iter().filter(|(name, _)| name != "bucket");
+    let kept = visit
+        .pairs
+        .all()
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "bucket" | "part"));
     let pairs = kept.map(|(name, value)| (name.as_str(), value.as_str()));
     format!(
         "{}#moves",

@@ -12,10 +12,10 @@ use axum::{
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    admin, coaching, data, deal, deals, forecast,
+    accuracy, admin, audit, coaching, data, deal, deals, forecast,
     gate::{gate, lock_down},
     layout::Oops,
-    leads, live, oidc, people, reports, saved, sign_in, team, workbench,
+    leads, live, moves, oidc, outlook, people, reports, saved, sign_in, team, what_if, workbench,
 };
 use crate::{api::Api, problem::Problem};
 
@@ -24,6 +24,14 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let pages = Router::new()
         .route("/ui/", get(async || Redirect::to("/ui/forecast")))
         .route("/ui/forecast", get(forecast::forecast))
+        .route("/ui/forecast/model", get(outlook::model))
+        .route("/ui/forecast/moves", get(moves::moves))
+        .route("/ui/forecast/fan", get(outlook::fan))
+        .route("/ui/forecast/math", get(outlook::math))
+        .route("/ui/forecast/what-if", get(what_if::what_if))
+        .route("/ui/accuracy", get(accuracy::accuracy))
+        .route("/ui/accuracy/methods", get(accuracy::methods))
+        .route("/ui/accuracy/reliability", get(accuracy::reliability))
         .route("/ui/deals", get(deals::deals))
         .route("/ui/deals/{id}", get(deal::deal))
         .route("/ui/leads", get(leads::leads))
@@ -46,6 +54,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/sql.csv", get(workbench::csv))
         .route("/ui/data", get(data::data))
         .route("/ui/admin", get(admin::admin))
+        .route("/ui/admin/audit", get(audit::audit))
         .route("/ui/admin/keys", post(admin::make_key))
         .route("/ui/admin/keys/revoke", post(admin::revoke_key))
         .route("/ui/admin/users", post(admin::make_user))

@@ -60,11 +60,7 @@ impl Activity {
             if !human && !meeting {
                 continue;
             }
-            let next = self.deals.len() as u32;
-            let deal = match self.deals.get(deals.value(row)) {
-                Some(deal) => *deal,
-                None => *self.deals.entry(deals.value(row).to_owned()).or_insert(next),
-            };
+            let deal = self.number_of(deals.value(row));
             let direction = if directions.is_null(row) {
                 ""
             } else {
@@ -81,6 +77,29 @@ impl Activity {
             });
         }
         Ok(())
+    }
+
+    /// Takes one mail of a person on a deal, known when it happened.
+    pub fn add(&mut self, deal_id: &str, at_us: i64, inbound: bool) {
+        let deal = self.number_of(deal_id);
+        self.events.push(Event {
+            deal,
+            known: at_us,
+            at: at_us,
+            human: true,
+            inbound,
+            outbound: !inbound,
+            meeting: false,
+        });
+    }
+
+    fn number_of(&mut self, deal_id: &str) -> u32 {
+        if let Some(deal) = self.deals.get(deal_id) {
+            return *deal;
+        }
+        let next = self.deals.len() as u32;
+        self.deals.insert(deal_id.to_owned(), next);
+        next
     }
 
     /// Number of events held.

@@ -23,6 +23,8 @@ pub(super) enum KeyColumn {
         texts: Texts,
         /// View and code of texts seen lately: most key columns hold few short values.
         memo: Vec<(u128, u32)>,
+        /// Codes of longer texts seen lately, by length and first letters.
+        long: Vec<u32>,
     },
     Number {
         table: HashTable<(i64, u32)>,
@@ -48,6 +50,7 @@ impl KeyColumn {
                 texts: Texts::new(64),
                 // A view of length u32::MAX is never inline, so this entry matches nothing.
                 memo: vec![(u128::MAX, 0); MEMO],
+                long: vec![0; MEMO],
             }
         } else {
             Self::Number {
@@ -59,7 +62,7 @@ impl KeyColumn {
 
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Text { texts, memo } => texts.bytes() + memo.len() * 32,
+            Self::Text { texts, memo, long } => texts.bytes() + memo.len() * 32 + long.len() * 4,
             Self::Number { table, values } => table.allocation_size() + values.bytes(),
         }
     }
@@ -103,7 +106,7 @@ impl KeyColumn {
         out.clear();
         out.reserve(array.len());
         match self {
-            Self::Text { texts, memo } => {
+            Self::Text { texts, memo, long } => {
                 let array = cast(array, &DataType::Utf8View)?;
                 let array = array.as_string_view();
                 for (row, view) in array.views().iter().enumerate() {
@@ -111,16 +114,19 @@ impl KeyColumn {
                         out.push(0);
                         continue;
                     }
-                    let slot = (number_hash((*view as u64 ^ (*view >> 64) as u64) as i64) >> 56) as usize;
-                    if memo[slot].0 == *view {
-                        out.push(memo[slot].1);
+                    if *view as u32 > INLINE {
+                        let slot = (number_hash(*view as i64) >> 56) as usize;
+                        let text = array.value(row).as_bytes();
+                        let known = long[slot].checked_sub(1).filter(|id| texts.get(*id) == text);
+                        long[slot] = known.unwrap_or_else(|| texts.intern(text)) + 1;
+                        out.push(long[slot]);
                         continue;
                     }
-                    let code = texts.intern(array.value(row).as_bytes()) + 1;
-                    if *view as u32 <= INLINE {
-                        memo[slot] = (*view, code);
+                    let slot = (number_hash((*view as u64 ^ (*view >> 64) as u64) as i64) >> 56) as usize;
+                    if memo[slot].0 != *view {
+                        memo[slot] = (*view, texts.intern(array.value(row).as_bytes()) + 1);
                     }
-                    out.push(code);
+                    out.push(memo[slot].1);
                 }
             }
             Self::Number { table, values } => {

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, html as markup};
 use revgauge_contract::Timestamp;
 
-use super::{Briefing, Line};
+use super::{Briefing, Line, MovedForecast};
 
 fn sections(briefing: &Briefing) -> [(&'static str, &[Line]); 8] {
     [
@@ -32,6 +32,20 @@ fn headline(briefing: &Briefing) -> String {
     )
 }
 
+/// One line that says how the forecast of a currency moved.
+fn forecast_line(forecast: &MovedForecast) -> String {
+    format!(
+        "Forecast {} {}: {:.0} (80 % range {:.0} to {:.0}), before {:.0} ({:+.0})",
+        forecast.period,
+        forecast.currency,
+        forecast.now,
+        forecast.low,
+        forecast.high,
+        forecast.then,
+        forecast.now - forecast.then
+    )
+}
+
 /// Text that Markdown does not read as its own marks.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -50,6 +64,12 @@ pub(super) fn markdown(briefing: &Briefing, since: Timestamp, until: Timestamp) 
     let mut text = format!("# Briefing\n\n{since} to {until}\n\n{}\n\n", headline(briefing));
     for moved in &briefing.moved {
         text += &format!("- {}: {} deals, {:+.0}\n", moved.cause, moved.deals, moved.amount);
+    }
+    for forecast in &briefing.forecast {
+        text += &format!("\n{}\n\n", plain(&forecast_line(forecast)));
+        for moved in &forecast.moved {
+            text += &format!("- {}: {} rows, {:+.0}\n", moved.cause, moved.deals, moved.amount);
+        }
     }
     for (title, lines) in sections(briefing) {
         text += &format!("\n## {title}\n\n");
@@ -89,6 +109,14 @@ pub(super) fn html(briefing: &Briefing, since: Timestamp, until: Timestamp) -> S
                 ul {
                     @for moved in &briefing.moved {
                         li { (moved.cause) ": " (moved.deals) " deals, " (format!("{:+.0}", moved.amount)) }
+                    }
+                }
+                @for forecast in &briefing.forecast {
+                    p { strong { (forecast_line(forecast)) } }
+                    ul {
+                        @for moved in &forecast.moved {
+                            li { (moved.cause) ": " (moved.deals) " rows, " (format!("{:+.0}", moved.amount)) }
+                        }
                     }
                 }
                 @for (title, lines) in sections(briefing) {

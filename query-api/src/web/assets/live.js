@@ -40,11 +40,13 @@
   }
 
   // Parts that take the server longer come after the page stands; what is there already stays through live updates.
+  let queue = Promise.resolve();
   function later() {
     for (const place of main().querySelectorAll("[data-load]:not([data-loaded])")) {
       if (place.closest("details:not([open])")) continue;
       place.dataset.loaded = "1";
-      fetch(place.dataset.load).then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(answer.statusText)))).then((text) => {
+      // One after the other: each is work for the server, and the person reads from the top.
+      queue = queue.then(() => fetch(place.dataset.load)).then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(answer.statusText)))).then((text) => {
         place.replaceChildren(...new DOMParser().parseFromString(text, "text/html").body.childNodes);
       }).catch(() => { const link = place.querySelector("a"); if (link) link.textContent += " (it could not be fetched; open it here)"; });
     }

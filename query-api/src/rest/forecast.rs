@@ -1,0 +1,108 @@
+//! `GET /v1/forecast`, and `POST /v1/forecast` for what-if questions: the revenue of a period, with its math.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    response::Response,
+};
+use revgauge_contract::{access::Caller, forecast::ForecastQuestion};
+use serde_json::json;
+
+use super::{
+    arguments::{Arguments, json_body},
+    records::{answer, value},
+};
+use crate::{api::Api, freshness::Freshness, problem::Problem};
+
+/// The forecast of a period.
+pub(super) async fn forecast(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Extension(arguments): Extension<Arguments>,
+) -> Result<Response, Problem> {
+    let limit = arguments.limit(&api.settings.http)?;
+    let question = question_of(&arguments)?;
+    told(&api, &caller, question, limit).await
+}
+
+/// The forecast of a period in which some deals are seen otherwise; nothing that is stored changes.
+pub(super) async fn what_if(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Extension(arguments): Extension<Arguments>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let limit = arguments.limit(&api.settings.http)?;
+    told(&api, &caller, json_body(body)?, limit).await
+}
+
+async fn told(
+    api: &Arc<Api>,
+    caller: &Caller,
+    question: ForecastQuestion,
+    limit: usize,
+) -> Result<Response, Problem> {
+    let now = api.clock.now();
+    let at = question.as_of.unwrap_or(now);
+    if at > now {
+        return Err(
+            Problem::bad("as_of_ahead", format!("as_of {at} is still to come"))
+                .hint("what will be known cannot be known; 'period' may lie ahead"),
+        );
+    }
+    let (service, tenant_id) = (api.forecasts(&api.sight(caller)), Arc::clone(&caller.tenant_id));
+    let mut forecasts = api
+        .aside(async move { service.forecast(&tenant_id, &question).await })
+        .await?;
+    let truncated = forecasts.iter().any(|forecast| forecast.rows.len() > limit);
+    for forecast in &mut forecasts {
+        forecast.rows.truncate(limit);
+    }
+    let freshness = Freshness {
+        as_of: at,
+        ..api.freshness(&caller.tenant_id)
+    };
+    Ok(answer(
+        &freshness,
+        [
+            ("total", json!(forecasts.len())),
+            ("truncated", json!(truncated)),
+            ("forecasts", value(forecasts)?),
+        ],
+    ))
+}
+
+fn question_of(arguments: &Arguments) -> Result<ForecastQuestion, Problem> {
+    let text = |name| arguments.text(name).map(str::to_owned);
+    let quantiles = arguments
+        .text("quantiles")
+        .map(|list| {
+            list.split(',')
+                .map(|number| number.trim().parse())
+                .collect::<Result<Vec<f64>, _>>()
+        })
+        .transpose()
+        .map_err(|_| {
+            Problem::bad("bad_parameter", "parameter 'quantiles' is no list of numbers")
+                .hint("write probabilities from 0 to 1 with commas between, such as quantiles=0.1,0.5,0.9")
+        })?;
+    Ok(ForecastQuestion {
+        period: text("period"),
+        start: arguments.instant("period_start")?,
+        end: arguments.instant("period_end")?,
+        fiscal_year_starts: arguments.parsed("fiscal_year_starts")?,
+        as_of: arguments.instant("as_of")?,
+        owner_ids: arguments
+            .text("owner_id")
+            .map(|list| list.split(',').map(|owner| owner.trim().to_owned()).collect()),
+        team_of: text("team_of"),
+        pipeline: text("pipeline"),
+        without_deals: Vec::new(),
+        quantiles: quantiles.unwrap_or_default(),
+        what_if: Vec::new(),
+        quota: arguments.parsed("quota")?,
+    })
+}

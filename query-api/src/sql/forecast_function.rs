@@ -1,0 +1,291 @@
+//! `forecast_as_of(at, period, team_of)`: what each method says of a period, and `forecast_rows_as_of`: its addends.
+
+use std::{fmt, sync::Arc};
+
+use datafusion::{
+    catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
+    common::{Result, plan_err},
+    logical_expr::Expr,
+};
+use revgauge_contract::{
+    Timestamp,
+    forecast::{Forecast, ForecastQuestion, ForecastService},
+};
+use serde_json::{Value, json};
+
+use super::{
+    as_of_functions::{instant_of, walled},
+    change_function::text,
+    object_table::{Column, ObjectTable, Reading, column},
+};
+use crate::access::Sight;
+
+/// Columns of `forecast_as_of`.
+pub(super) const METHODS: &[Column] = &[
+    column(
+        "currency",
+        Reading::Text,
+        &["currency"],
+        "currency of the amounts",
+        "ISO 4217",
+    ),
+    column("period", Reading::Text, &["period"], "name of the period", ""),
+    column("period_start", Reading::Instant, &["start"], "its start", "UTC"),
+    column(
+        "period_end",
+        Reading::Instant,
+        &["end"],
+        "its end, excluded",
+        "UTC",
+    ),
+    column(
+        "as_of",
+        Reading::Instant,
+        &["as_of"],
+        "what was known then was used",
+        "UTC",
+    ),
+    column(
+        "method",
+        Reading::Text,
+        &["method"],
+        "blend, or a method in it",
+        "",
+    ),
+    column(
+        "value",
+        Reading::Number,
+        &["value"],
+        "revenue of the period by this method",
+        "currency",
+    ),
+    column(
+        "weight",
+        Reading::Number,
+        &["weight"],
+        "share in the blend",
+        "0-1",
+    ),
+    column(
+        "wape",
+        Reading::Number,
+        &["wape"],
+        "absolute errors over actual revenue, at the same elapsed share of past periods",
+        "share",
+    ),
+    column(
+        "bias",
+        Reading::Number,
+        &["bias"],
+        "forecast less actual over actual revenue there",
+        "share",
+    ),
+    column(
+        "noise_floor",
+        Reading::Number,
+        &["noise_floor"],
+        "error that a forecast would have if its distribution were right",
+        "share",
+    ),
+    column(
+        "closed",
+        Reading::Number,
+        &["closed"],
+        "won in the period so far",
+        "currency",
+    ),
+    column("p10", Reading::Number, &["p10"], "10 % quantile", "currency"),
+    column("p50", Reading::Number, &["p50"], "median", "currency"),
+    column("p90", Reading::Number, &["p90"], "90 % quantile", "currency"),
+];
+
+/// Columns of `forecast_rows_as_of`.
+pub(super) const ROWS: &[Column] = &[
+    column(
+        "currency",
+        Reading::Text,
+        &["currency"],
+        "currency of the amounts",
+        "ISO 4217",
+    ),
+    column("period", Reading::Text, &["period"], "name of the period", ""),
+    column(
+        "kind",
+        Reading::Text,
+        &["kind"],
+        "closed, open or not_yet_created",
+        "",
+    ),
+    column("deal_id", Reading::Text, &["deal_id"], "which deal", ""),
+    column("owner_id", Reading::Text, &["owner_id"], "its owner", ""),
+    column("stage", Reading::Text, &["stage"], "its stage", ""),
+    column(
+        "category",
+        Reading::Text,
+        &["category"],
+        "its forecast category",
+        "",
+    ),
+    column("amount", Reading::Number, &["amount"], "its amount", "currency"),
+    column(
+        "probability",
+        Reading::Number,
+        &["probability"],
+        "probability of being won within the period; for deals not yet created their expected number",
+        "0-1",
+    ),
+    column(
+        "contribution",
+        Reading::Number,
+        &["contribution"],
+        "amount times probability; all rows of a currency sum to the hazard method's value",
+        "currency",
+    ),
+];
+
+/// Which rows a function gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A row a method.
+    Methods,
+    /// A row an addend.
+    Rows,
+}
+
+/// One of the two functions, bound to its session's tenant.
+pub(super) struct ForecastFunction {
+    pub(super) forecasts: Arc<dyn ForecastService>,
+    pub(super) sight: Arc<Sight>,
+    pub(super) now: Timestamp,
+    pub(super) shown: Shown,
+}
+
+impl fmt::Debug for ForecastFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForecastFunction")
+            .field("now", &self.now)
+            .field("shown", &self.shown)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shown {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Methods => "forecast_as_of",
+            Self::Rows => "forecast_rows_as_of",
+        }
+    }
+
+    fn records(self, forecasts: &[Forecast]) -> Vec<Value> {
+        match self {
+            Self::Methods => forecasts.iter().flat_map(method_records).collect(),
+            Self::Rows => forecasts.iter().flat_map(row_records).collect(),
+        }
+    }
+}
+
+fn method_records(forecast: &Forecast) -> Vec<Value> {
+    let at = |probability: f64| {
+        forecast
+            .quantiles
+            .iter()
+            .find(|quantile| (quantile.probability - probability).abs() < 1e-9)
+            .map(|quantile| quantile.value)
+    };
+    let record = |method: &str, value: f64, weight: f64, wape: Option<f64>, bias: Option<f64>| {
+        json!({
+            "currency": forecast.currency, "period": forecast.period, "start": forecast.start, "end": forecast.end,
+            "as_of": forecast.as_of, "method": method, "value": value, "weight": weight, "wape": wape, "bias": bias,
+            "noise_floor": forecast.noise_floor, "closed": forecast.closed, "p10": at(0.1), "p50": at(0.5),
+            "p90": at(0.9),
+        })
+    };
+    let blend = record("blend", forecast.blend, 1.0, None, None);
+    let methods = forecast
+        .methods
+        .iter()
+        .map(|one| record(&one.method, one.value, one.weight, one.wape, one.bias));
+    std::iter::once(blend).chain(methods).collect()
+}
+
+fn row_records(forecast: &Forecast) -> Vec<Value> {
+    let record = |row| {
+        let mut record = serde_json::to_value(row).unwrap_or_default();
+        record["currency"] = json!(forecast.currency);
+        record["period"] = json!(forecast.period);
+        record
+    };
+    forecast.rows.iter().map(record).collect()
+}
+
+impl TableFunctionImpl for ForecastFunction {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
+        let question = question_of(self.shown.name(), args.exprs(), self.now)?;
+        let (forecasts, tenant_id, shown) = (
+            Arc::clone(&self.forecasts),
+            Arc::clone(self.sight.tenant_id()),
+            self.shown,
+        );
+        let columns = match shown {
+            Shown::Methods => METHODS,
+            Shown::Rows => ROWS,
+        };
+        let table = ObjectTable {
+            name: shown.name(),
+            tenant_id: Arc::clone(self.sight.tenant_id()),
+            columns: columns.into(),
+            fetch: Arc::new(move || {
+                let (forecasts, tenant_id) = (Arc::clone(&forecasts), Arc::clone(&tenant_id));
+                let question = question.clone();
+                Box::pin(async move {
+                    let answer = forecasts.forecast(&tenant_id, &question).await?;
+                    Ok(shown.records(&answer))
+                })
+            }),
+        };
+        walled(shown.name(), &self.sight, Arc::new(table))
+    }
+}
+
+fn question_of(name: &str, args: &[Expr], now: Timestamp) -> Result<ForecastQuestion> {
+    let usage = || {
+        format!(
+            "{name} takes an instant or NULL for now, then a period and a manager, such as {name}('2026-11-01', \
+             '2026-Q4', 'user-7')"
+        )
+    };
+    let mut values = Vec::new();
+    for arg in args {
+        let Expr::Literal(value, _) = arg else {
+            return plan_err!("{}", usage());
+        };
+        values.push(value);
+    }
+    if !(1..=3).contains(&values.len()) {
+        return plan_err!("{}", usage());
+    }
+    let given = |place: usize| values.get(place).filter(|value| !value.is_null()).copied();
+    let as_of = match given(0).map(instant_of) {
+        Some(None) => return plan_err!("{}", usage()),
+        given => given.flatten(),
+    };
+    if let Some(at) = as_of.filter(|at| *at > now) {
+        return plan_err!("{name} cannot answer for {at}, which is still to come");
+    }
+    let mut texts = [None, None];
+    for (place, held) in texts.iter_mut().enumerate() {
+        *held = match given(place + 1).map(text) {
+            None => None,
+            Some(Some(text)) => Some(text.to_owned()),
+            Some(None) => return plan_err!("{}", usage()),
+        };
+    }
+    let [period, team_of] = texts;
+    Ok(ForecastQuestion {
+        as_of,
+        period,
+        team_of,
+        ..ForecastQuestion::default()
+    })
+}

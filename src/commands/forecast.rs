@@ -1,0 +1,202 @@
+//! `revgauge forecast`: the revenue of a period with range, methods and the deals that make it.
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{Client, Context, client::encode};
+use crate::{
+    cli::ForecastArgs,
+    output::{self, say},
+};
+
+/// Asks the forecast and prints it.
+pub(crate) async fn run(context: &Context, args: ForecastArgs) -> Result<()> {
+    let client = Client::connect(context).await?;
+    let answer = asked(&client, &args).await;
+    client.close().await?;
+    let answer = answer?;
+    if context.common.json {
+        say!("{answer:#}");
+        return Ok(());
+    }
+    let forecasts = list(&answer, "forecasts");
+    if forecasts.is_empty() {
+        say!("no deals are known: there is nothing to forecast");
+    }
+    for forecast in &forecasts {
+        say!("{}", page(forecast, args.rows));
+    }
+    Ok(())
+}
+
+async fn asked(client: &Client, args: &ForecastArgs) -> Result<Value> {
+    let what_if = args
+        .what_if
+        .iter()
+        .map(|text| overlay(text))
+        .collect::<Result<Vec<Value>>>()?;
+    if !what_if.is_empty() {
+        let mut question = json!({
+            "period": args.period, "as_of": args.as_of, "team_of": args.team_of, "pipeline": args.pipeline,
+            "quota": args.quota, "what_if": what_if,
+        });
+        if !args.owner.is_empty() {
+            question["owner_ids"] = json!(args.owner);
+        }
+        return client.post("/v1/forecast?limit=1000", &question).await;
+    }
+    let mut path = "/v1/forecast?limit=1000".to_owned();
+    let owners = (!args.owner.is_empty()).then(|| args.owner.join(","));
+    let quota = args.quota.map(|quota| quota.to_string());
+    for (name, text) in [
+        ("period", &args.period),
+        ("as_of", &args.as_of),
+        ("owner_id", &owners),
+        ("team_of", &args.team_of),
+        ("pipeline", &args.pipeline),
+        ("quota", &quota),
+    ] {
+        if let Some(text) = text {
+            path += &format!("&{name}={}", encode(text));
+        }
+    }
+    client.get(&path).await
+}
+
+/// `deal-7=0.9` sees the probability otherwise, `deal-7=0.9@12000` the amount too, `deal-7=@12000` the amount alone.
+fn overlay(text: &str) -> Result<Value> {
+    let Some((deal, seen)) = text.split_once('=') else {
+        bail!("cannot read --what-if '{text}': write it as deal-7=0.9 or deal-7=0.9@12000")
+    };
+    let (probability, amount) = seen
+        .split_once('@')
+        .map_or((seen, None), |(probability, amount)| (probability, Some(amount)));
+    let number = |text: &str| {
+        text.parse::<f64>()
+            .map_err(|_| anyhow::anyhow!("cannot read --what-if '{seen}' of {deal}: '{text}' is no number"))
+    };
+    let mut overlay = json!({"deal_id": deal});
+    if !probability.is_empty() {
+        overlay["probability"] = json!(number(probability)?);
+    }
+    if let Some(amount) = amount {
+        overlay["amount"] = json!(number(amount)?);
+    }
+    Ok(overlay)
+}
+
+/// A forecast as text.
+pub(super) fn page(forecast: &Value, rows: usize) -> String {
+    let number = |name: &str| forecast.get(name).and_then(Value::as_f64);
+    let money = |name: &str| number(name).map_or_else(String::new, whole);
+    let period = match text(forecast, "period") {
+        "" => format!("{} to {}", text(forecast, "start"), text(forecast, "end")),
+        name => name.to_owned(),
+    };
+    let quantiles: Vec<String> = list(forecast, "quantiles")
+        .iter()
+        .map(|quantile| {
+            let of = |name: &str| quantile.get(name).and_then(Value::as_f64).unwrap_or_default();
+            format!("P{:.0} {}", of("probability") * 100.0, whole(of("value")))
+        })
+        .collect();
+    let mut page = format!(
+        "{period} {}  forecast {}  range {}\n  closed {}  commit {}  best case {}  pipeline {}  (open, by category)\n",
+        text(forecast, "currency"),
+        money("blend"),
+        quantiles.join("  "),
+        money("closed"),
+        money("commit"),
+        money("best_case"),
+        money("pipeline"),
+    );
+    page += &format!(
+        "  {} of {} past periods were inside their 80 % range; noise floor {}\n",
+        number("past_covered").unwrap_or_default(),
+        number("past_periods").unwrap_or_default(),
+        number("noise_floor").map_or_else(|| "unknown".to_owned(), percent),
+    );
+    if let (Some(attained), Some(chance)) = (number("attainment"), number("attainment_probability")) {
+        page += &format!(
+            "  quota attained {}, will be reached with probability {}\n",
+            percent(attained),
+            percent(chance)
+        );
+    }
+    let methods: Vec<Value> = list(forecast, "methods")
+        .iter()
+        .map(|method| {
+            let share = |name: &str| {
+                method
+                    .get(name)
+                    .and_then(Value::as_f64)
+                    .map_or_else(|| "no past".to_owned(), percent)
+            };
+            let value = method.get("value").and_then(Value::as_f64).unwrap_or_default();
+            json!({
+                "method": text(method, "method"), "value": whole(value), "weight": share("weight"),
+                "WAPE": share("wape"), "bias": share("bias"),
+            })
+        })
+        .collect();
+    page += &output::table(&["method", "value", "weight", "WAPE", "bias"], &methods);
+    let all = list(forecast, "rows");
+    let shown = &all[..all.len().min(rows)];
+    if !shown.is_empty() {
+        let columns = [
+            "kind",
+            "deal_id",
+            "owner_id",
+            "stage",
+            "category",
+            "amount",
+            "probability",
+            "contribution",
+        ];
+        page += &format!("\nthe math, {} of {} rows\n", shown.len(), all.len());
+        page += &output::table(&columns, shown);
+    }
+    page
+}
+
+fn whole(value: f64) -> String {
+    let digits = output::count(value.abs().round() as u64);
+    if value <= -0.5 {
+        format!("-{digits}")
+    } else {
+        digits
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn text<'a>(of: &'a Value, name: &str) -> &'a str {
+    of.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list(of: &Value, name: &str) -> Vec<Value> {
+    of.get(name)
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlays_are_read_and_others_refused() {
+        assert_eq!(
+            overlay("deal-7=0.9").expect("read"),
+            json!({"deal_id": "deal-7", "probability": 0.9})
+        );
+        assert_eq!(
+            overlay("deal-7=@12000").expect("read"),
+            json!({"deal_id": "deal-7", "amount": 12000.0})
+        );
+        assert!(overlay("deal-7").is_err() && overlay("deal-7=often").is_err());
+    }
+}
