@@ -216,7 +216,10 @@ pub(crate) enum ModelsCommand {
     #[command(after_help = "Example:\n  revgauge models list")]
     List,
     /// The card of a version: data, choice, held-out figures, probes for leaks.
-    #[command(after_help = "Example:\n  revgauge models card deals --version 2")]
+    #[command(
+        disable_version_flag = true,
+        after_help = "Example:\n  revgauge models card deals --version 2"
+    )]
     Card {
         /// What is predicted.
         #[arg(default_value = "deals")]
@@ -236,7 +239,10 @@ pub(crate) enum ModelsCommand {
         to: u32,
     },
     /// Make a version the serving one; refused unless it is better than that.
-    #[command(after_help = "Example:\n  revgauge models promote deals 2")]
+    #[command(
+        disable_version_flag = true,
+        after_help = "Example:\n  revgauge models promote deals 2"
+    )]
     Promote {
         /// What is predicted.
         target: String,
@@ -255,6 +261,7 @@ pub(crate) enum ModelsCommand {
     },
     /// Judge with a version beside the serving one, shown among the facts of a score.
     #[command(
+        disable_version_flag = true,
         after_help = "Example:\n  revgauge models shadow deals 3\n  revgauge models shadow deals --off"
     )]
     Shadow {

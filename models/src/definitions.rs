@@ -183,12 +183,6 @@ macro_rules! definitions {
                 }
             }
 
-            /// Ids of the whole set, which tell any edit of any of them.
-            #[must_use]
-            pub fn ids(&self) -> String {
-                [$(self.$field.id()),+].join(" ")
-            }
-
             fn replace(&mut self, name: &str, file: &str, text: &str) -> Result<(), DefinitionError> {
                 match name {
                     $(_ if name == $type::NAME => self.$field = read(file, text)?,)+

@@ -351,9 +351,15 @@ impl LiveScorer {
         }
     }
 
-    /// The definitions in force for the tenants without their own.
+    /// Ids of the definitions in force for each tenant that is heard of.
     fn definitions(&self) -> String {
-        self.scoring.definitions("", Knowledge::Now).ids()
+        let tenants = self.scoring.directories.tenants().into_iter();
+        let of = tenants.map(|tenant| {
+            let set = self.scoring.definitions(&tenant, Knowledge::Now);
+            let ids = Definitions::NAMES.iter().filter_map(|name| set.id(name));
+            format!("{tenant} {}", ids.collect::<Vec<_>>().join(" "))
+        });
+        of.collect::<Vec<_>>().join("\n")
     }
 
     fn cuts(&self, tenant: &str) -> Arc<TenantCuts> {
