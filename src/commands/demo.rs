@@ -277,8 +277,8 @@ async fn tell(client: &Client, story: &mut Story) -> Result<()> {
             bail!("the demo has no rows for '{title}'");
         }
     }
-    tell_forecast(client, story).await?;
     tell_advice(client, story).await?;
+    tell_forecast(client, story).await?;
     tell_change(client, story).await
 }
 
@@ -289,13 +289,15 @@ async fn tell_forecast(client: &Client, story: &mut Story) -> Result<()> {
     let Some(forecast) = forecasts.and_then(|all| all.first()) else {
         bail!("the demo has no forecast of the quarter");
     };
+    let as_of = forecast["as_of"].as_str().unwrap_or_default();
+    let sql = format!("SELECT * FROM forecast_as_of('{as_of}')");
     if story.json {
         story
             .sections
-            .push(json!({"title": "The quarter", "rest": "/v1/forecast", "forecast": forecast}));
+            .push(json!({"title": "The quarter", "rest": "/v1/forecast", "sql": sql, "forecast": forecast}));
     } else {
         say!(
-            "\nThe quarter\n{}\n  REST: GET /v1/forecast",
+            "\nThe quarter\n{}\n  REST: GET /v1/forecast\n  SQL: {sql}",
             forecast::page(forecast, 5)
         );
     }
