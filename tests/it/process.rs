@@ -117,15 +117,24 @@ impl Process {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
-    /// Rows of a query that must succeed.
+    /// Rows of a query that must succeed. Where the server says that it still catches up with what it acknowledged, the
+    /// question is put again, as its answer asks, for two minutes at most.
     pub(crate) async fn sql(&self, sql: &str) -> Vec<Value> {
         let body = serde_json::to_vec(&serde_json::json!({"sql": sql})).expect("JSON");
-        let (status, answer) = self
-            .post("/v1/sql", "application/json", body)
-            .await
-            .expect("answered");
-        assert_eq!(status, 200, "{sql}: {answer}");
-        answer["rows"].as_array().expect("rows").clone()
+        let started = Instant::now();
+        loop {
+            let (status, answer) = self
+                .post("/v1/sql", "application/json", body.clone())
+                .await
+                .expect("answered");
+            let catching_up = status == 503 && answer["code"] == "source_busy";
+            if catching_up && started.elapsed() < Duration::from_secs(120) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+            assert_eq!(status, 200, "{sql}: {answer}");
+            return answer["rows"].as_array().expect("rows").clone();
+        }
     }
 
     /// The single number of a query.

@@ -208,7 +208,11 @@ async fn every_message_delivered_twice_is_the_same_events() {
         }
         let rows = &after_each[2];
         let once = after_each[0].len();
-        assert_eq!((after_each[1].len(), rows.len()), (2 * once, 3 * once), "{folder}");
+        assert_eq!(
+            (after_each[1].len(), rows.len()),
+            (2 * once, 3 * once),
+            "{folder}"
+        );
         let distinct: BTreeSet<String> = after_each[1].iter().map(|row| format!("{row:?}")).collect();
         let ids: BTreeSet<&str> = rows.iter().map(|row| row.event_id.as_str()).collect();
         assert_eq!((distinct.len(), ids.len()), (once, once), "{folder}");
