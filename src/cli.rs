@@ -104,8 +104,10 @@ pub(crate) enum Command {
         after_help = "Example:\n  revgauge forecast\n  revgauge forecast --period 2026-Q4 --team-of user-7 --quota 500000\n  revgauge forecast --what-if deal-7=0.9@12000"
     )]
     Forecast(ForecastArgs),
-    /// What the forecasts of series reach on public sets whose continuation is known; prints a Markdown table.
-    #[command(after_help = "Example:\n  revgauge backtest --suite m3 ./datasets")]
+    /// What the forecasts reach where the continuation is known; prints a Markdown table.
+    #[command(
+        after_help = "Example:\n  revgauge backtest --suite m3 ./datasets\n  revgauge backtest --suite simulator --seeds 12"
+    )]
     Backtest(BacktestArgs),
     /// What changed since yesterday, what is at risk and whom to call.
     #[command(
@@ -504,16 +506,35 @@ pub(crate) struct ScoresArgs {
 pub(crate) enum BacktestSuite {
     /// Monthly and quarterly series of the M3 competition.
     M3,
+    /// Quarters of simulated organisations, whose latents give the floor of every forecast.
+    Simulator,
+    /// Deciles and tiers of simulated organisations' scores against what happened later.
+    Scores,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BacktestArgs {
-    /// The folder that holds the public sets.
+    /// The folder that holds the public sets; the suite m3 needs it.
     #[arg(value_name = "FOLDER")]
-    pub(crate) folder: PathBuf,
+    pub(crate) folder: Option<PathBuf>,
     /// What to measure.
     #[arg(long, value_enum, default_value_t = BacktestSuite::M3)]
     pub(crate) suite: BacktestSuite,
+    /// Suites simulator and scores: organisations.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) seeds: u32,
+    /// Seed of the first organisation; the others follow.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) first_seed: u64,
+    /// Companies of each organisation.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) accounts: u32,
+    /// Sales people of each.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) reps: u32,
+    /// Years of each; the first, of scores the first half, is learnt from and not judged.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=20))]
+    pub(crate) years: u32,
 }
 
 #[derive(Debug, Args)]

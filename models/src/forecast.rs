@@ -1,24 +1,35 @@
 //! What will be won in a period: closed deals, open deals through their win curves, and deals not yet created.
 //!
-//! Every function is pure: what was known at an instant goes in, the same bits come out. `book` reads the deals as known,
-//! `rates` learns how deals move and end, `outlook` makes the forecast, `distribution` its range, `record` measures the
-//! methods on past periods, `service` puts them together.
+//! Every function is pure: what was known at an instant goes in, the same bits come out. `book` reads the deals as known;
+//! `rates`, `hazards`, `calendar` and `history` learn how deals move and end; `walk` and `created` turn that into
+//! probabilities, `revenue_series` does without deals; `outlook` makes the forecast, `distribution` its range, `record`
+//! measures the methods on past periods, `backtest` does so on many, `service` puts them together.
 
+mod backtest;
 mod book;
+mod calendar;
 mod competition;
+mod created;
 mod distribution;
+mod hazards;
+mod history;
 mod outlook;
+mod past;
 mod rates;
 mod record;
+mod revenue_series;
 mod series;
 mod service;
 #[cfg(test)]
 mod tests;
+mod walk;
 
+pub use backtest::{Backcast, backtest};
 pub use book::{BookDeal, Scope, read_book};
 pub use competition::{Reached, measure_series};
 pub use distribution::{Chance, NewDeals, Simulation, simulate};
-pub use outlook::{METHODS, Outlook, outlook};
+pub use history::{History, Snapshot};
+pub use outlook::{Learnt, METHODS, Outlook};
 pub use rates::StageRates;
 pub use record::{Record, TrackRecord, track_record};
 pub use series::{SERIES_METHODS, SeriesForecast, forecast_series};

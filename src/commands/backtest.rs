@@ -1,5 +1,8 @@
 //! `revgauge backtest`: what the forecasts reach where the continuation is known.
 
+mod scores;
+mod simulator;
+
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
@@ -16,8 +19,34 @@ use crate::{
 const M3: &str = "m3/m3_monthly_quarterly_long.derived.csv.gz";
 
 pub(crate) async fn run(context: &Context, args: BacktestArgs) -> Result<()> {
-    let BacktestSuite::M3 = args.suite;
-    let path = args.folder.join(M3);
+    match args.suite {
+        BacktestSuite::M3 => series(context, &args).await,
+        BacktestSuite::Simulator => {
+            let horizons = simulator::measure(&args).await?;
+            if context.common.json {
+                say!("{horizons:#}");
+            } else {
+                say!("{}", simulator::table(&horizons));
+            }
+            Ok(())
+        }
+        BacktestSuite::Scores => {
+            let measured = scores::measure(context, &args).await?;
+            if context.common.json {
+                say!("{measured:#}");
+            } else {
+                say!("{}", scores::table(&measured));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn series(context: &Context, args: &BacktestArgs) -> Result<()> {
+    let folder = args.folder.as_ref();
+    let path = folder
+        .context("the suite m3 needs the folder that holds the public sets: give it as an argument")?
+        .join(M3);
     let reached = tokio::task::spawn_blocking(move || {
         let file = std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut text = String::new();

@@ -162,7 +162,7 @@ impl Story {
     }
 }
 
-async fn send_history(client: &Client, organisation: &mut Organisation) -> Result<u64> {
+pub(super) async fn send_history(client: &Client, organisation: &mut Organisation) -> Result<u64> {
     let bar = output::progress(None, "events");
     let (mut sent, mut waiting) = (0, Vec::new());
     let now = SystemClock.now();
@@ -219,7 +219,7 @@ async fn send_live(client: &Client, live: &mut LiveStream) -> Result<()> {
     Ok(())
 }
 
-async fn settle(server: &Server) -> Result<()> {
+pub(super) async fn settle(server: &Server) -> Result<()> {
     let started = Instant::now();
     while !server.node().settled() {
         if started.elapsed() > SETTLE {

@@ -21,6 +21,23 @@ pub struct AccountTruth {
     pub intent: f64,
 }
 
+/// First day, length in days and height of a surge of intent.
+pub(super) type Surge = (u32, u32, f64);
+
+/// Most surges of an account.
+pub(super) const fn most_surges(config: &GeneratorConfig) -> u32 {
+    config.days / 90 + 1
+}
+
+/// A surge that begins on one of these days.
+pub(super) fn draw_surge(rng: &mut ChaCha8Rng, days: std::ops::Range<u32>) -> Surge {
+    (
+        rng.random_range(days),
+        rng.random_range(20..=70),
+        rng.random_range(0.25..0.8),
+    )
+}
+
 /// A person at a company.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contact {
@@ -59,8 +76,8 @@ pub(super) struct Account {
     pub(super) scanner: bool,
     pub(super) fit: f64,
     pub(super) base_intent: f64,
-    /// First day, length in days and height of each surge of intent.
-    pub(super) surges: Vec<(u32, u32, f64)>,
+    /// Surges of intent.
+    pub(super) surges: Vec<Surge>,
     pub(super) owner: u32,
     pub(super) contacts: Vec<Contact>,
     pub(super) deals: Vec<Deal>,
@@ -79,15 +96,9 @@ impl Account {
         rng.set_stream(u64::from(index) + 1);
         let fit = Beta::new(2.0, 2.0).map_or(0.5, |beta| beta.sample(&mut rng));
         let base_intent = Beta::new(1.3, 6.0).map_or(0.2, |beta| beta.sample(&mut rng));
-        let surge_count = rng.random_range(0..=(config.days / 90 + 1));
+        let surge_count = rng.random_range(0..=most_surges(config));
         let surges = (0..surge_count)
-            .map(|_| {
-                (
-                    rng.random_range(0..config.days),
-                    rng.random_range(20..=70),
-                    rng.random_range(0.25..0.8),
-                )
-            })
+            .map(|_| draw_surge(&mut rng, 0..config.days))
             .collect();
         let industry_spread = ((1.0 - fit) * INDUSTRIES.len() as f64).max(1.5);
         let industry =
@@ -162,8 +173,12 @@ impl Account {
 
     /// Intent on a day: the base plus surges that rise fast and fade, at most 1.
     pub(super) fn intent(&self, day: u32) -> f64 {
-        let surge: f64 = self
-            .surges
+        self.intent_with(&self.surges, day)
+    }
+
+    /// Intent on a day if these were the surges.
+    pub(super) fn intent_with(&self, surges: &[Surge], day: u32) -> f64 {
+        let surge: f64 = surges
             .iter()
             .filter(|(first, length, _)| (*first..first + length).contains(&day))
             .map(|(first, length, height)| {

@@ -11,14 +11,40 @@ use super::{
     names::STAGES,
 };
 
-const NEGOTIATION: usize = 3;
+pub(super) const NEGOTIATION: usize = 3;
 const WON: usize = 4;
 const LOST: usize = 5;
+/// Least and most of a new deal's amount for each square root of an employee.
+const WORTH: (f64, f64) = (700.0, 2600.0);
+/// Draw above which an amount changes, and the least and most of its factor.
+const CHANGES: (f64, f64, f64) = (0.995, 0.75, 1.2);
+
+/// Probability that an account without an open deal begins one on a working day.
+pub(super) fn begins(fit: f64, drive: Drive) -> f64 {
+    (0.001 + 0.028 * drive.intent * (0.3 + fit) * drive.skill * drive.pace.min(1.5)).clamp(0.0, 1.0)
+}
+
+/// Probabilities that an open deal advances, and that it is lost, on a working day.
+pub(super) fn moves(fit: f64, drive: Drive) -> (f64, f64) {
+    let strength = 0.35 * fit + 0.65 * drive.intent;
+    let forward = (0.006 + 0.07 * strength) * drive.skill * drive.pace.min(1.3);
+    (forward, 0.002 + 0.016 * (1.0 - strength))
+}
+
+/// Mean amount of a new deal of a company with so many employees.
+pub(super) fn mean_amount(employees: u32) -> f64 {
+    f64::from(employees).sqrt() * f64::midpoint(WORTH.0, WORTH.1)
+}
+
+/// Mean growth of the amount of an open deal that neither moves nor slips on a working day.
+pub(super) fn mean_growth() -> f64 {
+    1.0 - (1.0 - CHANGES.0) * (1.0 - f64::midpoint(CHANGES.1, CHANGES.2))
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Deal {
     pub(super) deal_id: String,
-    stage: usize,
+    pub(super) stage: usize,
     pub(super) amount: f64,
     close_date: Timestamp,
     version: i64,
@@ -34,8 +60,7 @@ impl Account {
     /// At most one new deal when none is open, then every open deal lives its day.
     pub(super) fn deal_day(&mut self, day: &mut Day, drive: Drive) {
         let open = self.deals.iter().any(Deal::is_open);
-        let begins = 0.001 + 0.028 * drive.intent * (0.3 + self.fit) * drive.skill * drive.pace.min(1.5);
-        if !open && self.rng.random_bool(begins.clamp(0.0, 1.0)) {
+        if !open && self.rng.random_bool(begins(self.fit, drive)) {
             self.open_deal(day);
         }
         for number in 0..self.deals.len() {
@@ -50,7 +75,7 @@ impl Account {
 
     fn open_deal(&mut self, day: &mut Day) {
         self.deals_made += 1;
-        let amount = (f64::from(self.employees).sqrt() * self.rng.random_range(700.0..2600.0)).round();
+        let amount = (f64::from(self.employees).sqrt() * self.rng.random_range(WORTH.0..WORTH.1)).round();
         let now = day.at(self.rng.random_range(9 * 3600..17 * 3600));
         let deal = Deal {
             deal_id: format!("deal-{}-{}", self.index, self.deals_made),
@@ -88,9 +113,7 @@ impl Account {
 
     fn advance(&mut self, deal: &mut Deal, day: &mut Day, drive: Drive) {
         let now = day.at(self.rng.random_range(9 * 3600..18 * 3600));
-        let strength = 0.35 * self.fit + 0.65 * drive.intent;
-        let forward = (0.006 + 0.07 * strength) * drive.skill * drive.pace.min(1.3);
-        let lost = 0.002 + 0.016 * (1.0 - strength);
+        let (forward, lost) = moves(self.fit, drive);
         let draw = self.rng.random_range(0.0..1.0);
         if draw < forward {
             deal.stage = if deal.stage == NEGOTIATION {
@@ -108,8 +131,8 @@ impl Account {
         } else if deal.close_date <= now {
             deal.close_date = now.plus_micros(self.rng.random_range(14..45) * DAY_US);
             self.change(deal, day, now, json!({"close_date": day_text(deal.close_date)}));
-        } else if draw > 0.995 {
-            deal.amount = (deal.amount * self.rng.random_range(0.75..1.2)).round();
+        } else if draw > CHANGES.0 {
+            deal.amount = (deal.amount * self.rng.random_range(CHANGES.1..CHANGES.2)).round();
             self.change(deal, day, now, json!({"amount": deal.amount}));
         }
     }

@@ -9,6 +9,7 @@ mod activity;
 mod config;
 mod deals;
 mod emit;
+mod foresight;
 mod names;
 mod organisation;
 mod output;
@@ -17,6 +18,7 @@ mod talk;
 
 pub use account::{AccountTruth, Contact};
 pub use config::{ConfigError, GeneratorConfig};
+pub use foresight::Foresight;
 pub use organisation::Organisation;
 pub use output::{OutputError, ParquetOutput, write_ndjson};
 

@@ -18,8 +18,8 @@ use super::{
 /// Gives the events of an organisation, one day after another.
 #[derive(Debug)]
 pub struct Organisation {
-    config: GeneratorConfig,
-    accounts: Vec<Account>,
+    pub(super) config: GeneratorConfig,
+    pub(super) accounts: Vec<Account>,
     skills: Vec<f64>,
     next_day: u32,
 }
@@ -56,6 +56,11 @@ impl Organisation {
         self.next_day
     }
 
+    /// Skill of the rep who owns an account, about 0.5 to 1.5.
+    pub(super) fn skill(&self, account: &Account) -> f64 {
+        skill_of(&self.skills, account)
+    }
+
     /// Number of contacts drawn.
     #[must_use]
     pub fn contacts(&self) -> usize {
@@ -88,7 +93,7 @@ impl Organisation {
             let prefix = format!("sim{}-{number}-{}", self.config.seed, account.index);
             let mut day = Day::new(self.config.start, number, prefix);
             introduce(account, &mut day);
-            let skill = self.skills[account.owner as usize % self.skills.len()];
+            let skill = skill_of(&self.skills, account);
             let intent = account.intent(number);
             let calendar = season(&day);
             let pace = self.config.intensity * calendar;
@@ -157,6 +162,10 @@ impl Organisation {
     }
 }
 
+fn skill_of(skills: &[f64], account: &Account) -> f64 {
+    skills[account.owner as usize % skills.len()]
+}
+
 /// The CRM and the enrichment vendor learn of the account on the first day, of each contact on its own.
 fn introduce(account: &Account, day: &mut Day) {
     let (country, zone, _) = PLACES[account.place];
@@ -192,7 +201,7 @@ fn introduce(account: &Account, day: &mut Day) {
 }
 
 /// Weekends are quiet, August and December slow, the last month of a quarter busy.
-fn season(day: &Day) -> f64 {
+pub(super) fn season(day: &Day) -> f64 {
     let week = if day.weekday() >= 5 { 0.12 } else { 1.0 };
     let month = match day.month() {
         8 => 0.7,

@@ -23,8 +23,6 @@ const CREATED_FIELDS: &[&str] = &[
 /// Which deals count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Owners; all when absent.
-    pub owner_ids: Option<BTreeSet<String>>,
     /// Sales pipeline; all when absent.
     pub pipeline: Option<String>,
     /// Deals that do not count.
@@ -73,11 +71,6 @@ fn read_deal(log: ObjectLog<'_>, stages: &StageCatalogue, at: Timestamp, scope: 
     }
     let text = |fields: &[&str]| state.first(fields).unwrap_or("").to_owned();
     let owner_id = text(&["owner_id"]);
-    if let Some(owners) = &scope.owner_ids
-        && !owners.contains(&owner_id)
-    {
-        return None;
-    }
     if let Some(pipeline) = &scope.pipeline
         && state.first(&["pipeline"]) != Some(pipeline.as_str())
     {

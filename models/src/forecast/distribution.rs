@@ -22,8 +22,25 @@ pub struct Chance {
 pub struct NewDeals {
     /// Expected number created and won within the period, at or above 0.
     pub expected: f64,
-    /// Amounts to draw from, at or above 0.
-    pub amounts: Vec<f64>,
+    /// Amounts to draw from, at or above 0, each with its weight among them, at or above 0.
+    pub amounts: Vec<(f64, f64)>,
+}
+
+impl NewDeals {
+    /// Mean amount of one; 0 where there is none to draw.
+    #[must_use]
+    pub fn mean_amount(&self) -> f64 {
+        let weight: f64 = self.amounts.iter().map(|(_, weight)| weight).sum();
+        if weight > 0.0 {
+            self.amounts
+                .iter()
+                .map(|(amount, weight)| amount * weight)
+                .sum::<f64>()
+                / weight
+        } else {
+            0.0
+        }
+    }
 }
 
 /// Settings of a simulation.
@@ -61,6 +78,12 @@ pub fn simulate(closed: f64, deals: &[Chance], new: &NewDeals, settings: Simulat
     }
     let mean_tilt = levels.iter().map(|z| z.exp()).sum::<f64>() / LEVELS as f64;
     let mut words = vec![0_u8; deals.len() * 4];
+    let mut weights = Vec::with_capacity(new.amounts.len());
+    let mut weight = 0.0;
+    for (_, more) in &new.amounts {
+        weight += more;
+        weights.push(weight);
+    }
     let mut totals: Vec<f64> = (0..settings.draws.max(1))
         .map(|_| {
             let level = rng.random_range(0..LEVELS);
@@ -72,10 +95,12 @@ pub fn simulate(closed: f64, deals: &[Chance], new: &NewDeals, settings: Simulat
                     total += deal.amount;
                 }
             }
-            if !new.amounts.is_empty() && new.expected > 0.0 {
+            if weight > 0.0 && new.expected > 0.0 {
                 let expected = (new.expected * levels[level].exp() / mean_tilt).min(MOST_NEW);
                 for _ in 0..poisson(expected, &mut rng) {
-                    total += new.amounts[rng.random_range(0..new.amounts.len())];
+                    let drawn = rng.random_range(0.0..weight);
+                    let place = weights.partition_point(|until| *until <= drawn);
+                    total += new.amounts.get(place).map_or(0.0, |(amount, _)| *amount);
                 }
             }
             total

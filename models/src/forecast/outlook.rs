@@ -1,22 +1,39 @@
 //! What does each method say of a period, from the deals as known at an instant?
 
+use std::collections::BTreeSet;
+
 use revgauge_contract::{
     Timestamp,
     forecast::{ForecastRow, ForecastRowKind},
+    period::earlier,
 };
 
-use super::{BookDeal, Chance, NewDeals, Simulation, StageRates, simulate};
+use super::{
+    BookDeal, Chance, Simulation, StageRates,
+    calendar::day_of,
+    created::{Created, OwnerNew, created_deals},
+    hazards::Hazards,
+    history::History,
+    revenue_series::seasonal,
+    simulate,
+    walk::{Span, Walks},
+};
 use crate::{
     directory::{Outcome, StageCatalogue},
     forecast::distribution::quantile,
 };
 
 /// The methods, in the order in which [`Outlook::values`] gives them.
-pub const METHODS: [&str; 4] = ["category_roll_up", "stage_weighted", "hazard", "naive"];
-/// Days looked back for the rate of creation.
-const CREATION_DAYS: f64 = 180.0;
-/// Parts into which the rest of the period is cut for the integral over creation times.
-const PARTS: usize = 26;
+pub const METHODS: [&str; 6] = [
+    "category_roll_up",
+    "stage_weighted",
+    "time_aware",
+    "hazard",
+    "seasonal",
+    "naive",
+];
+/// Place of the hazard method, whose addends are the rows.
+pub(super) const HAZARD: usize = 3;
 
 /// What all methods say of one period in one currency.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +45,7 @@ pub struct Outlook {
     /// Addends of the hazard method's mean.
     pub rows: Vec<ForecastRow>,
     /// Value by method.
-    pub values: [f64; 4],
+    pub values: [f64; METHODS.len()],
     /// Simulated revenue, rising.
     pub draws: Vec<f64>,
     /// Ended deals learnt from.
@@ -43,100 +60,203 @@ impl Outlook {
     }
 }
 
-/// Amount won in `[start, end)` among deals.
-pub(super) fn won_in(deals: &[BookDeal], start: Timestamp, end: Timestamp) -> f64 {
+/// Owners that count; all when absent.
+pub(super) type Owners<'a> = Option<&'a BTreeSet<String>>;
+
+/// The deals of some owners.
+pub(super) fn owned<'a>(
+    deals: &'a [BookDeal],
+    owners: Owners<'a>,
+) -> impl Iterator<Item = &'a BookDeal> + Clone {
     deals
         .iter()
+        .filter(move |deal| owners.is_none_or(|owners| owners.contains(&deal.owner_id)))
+}
+
+/// Amount won in `[start, end)` among deals.
+pub(super) fn won_in<'a>(deals: impl Iterator<Item = &'a BookDeal>, start: Timestamp, end: Timestamp) -> f64 {
+    deals
         .filter(|deal| deal.outcome == Outcome::Won)
         .filter(|deal| deal.ended.is_some_and(|ended| start <= ended && ended < end))
         .map(|deal| deal.amount)
         .sum()
 }
 
-/// The forecast of `[start, end)` from deals of one currency as known at `at`. `adjust` may change amount and
-/// probability of an open deal (what-if).
-///
-/// ```text
-/// expected = closed + sum(amount * won_by(end - at)) + mean amount * rate * integral of new_won_by(end - t) dt
-/// ```
-#[must_use]
-pub fn outlook(
-    deals: &[BookDeal],
-    catalogue: &StageCatalogue,
+/// How the deals of one currency move and end, learnt from all that are known at an instant, and what that says of each
+/// for a period, whoever is asked about.
+#[derive(Debug)]
+pub struct Learnt<'a> {
+    all: &'a [BookDeal],
     at: Timestamp,
-    (start, end): (Timestamp, Timestamp),
-    simulation: Simulation,
-    adjust: impl Fn(&str, f64, f64) -> (f64, f64),
-) -> Outlook {
-    let rates = StageRates::learn(deals, catalogue, at);
-    let mut rows = Vec::new();
-    let mut closed = 0.0;
-    let mut open = Vec::new();
-    let mut chances = Vec::new();
-    let mut categories = [0.0; 4];
-    let mut weighted = 0.0;
-    let left_days = end.days_since(at).max(0.0);
-    // Of a period yet to begin, what is won before its start does not count.
-    let wait_days = start.days_since(at).max(0.0);
-    let within =
-        |curve: &crate::win::curve::WinCurve| (curve.won_by(left_days) - curve.won_by(wait_days)).max(0.0);
-    for deal in deals {
-        match (deal.outcome, deal.ended) {
-            (Outcome::Won, Some(ended)) if start <= ended && ended < end => {
-                closed += deal.amount;
-                rows.push(row(ForecastRowKind::Closed, deal, deal.amount, 1.0));
-            }
-            (Outcome::Open, _) => {
-                let curve = rates.curve(&deal.stage);
-                let (amount, probability) = adjust(&deal.deal_id, deal.amount, curve.map_or(0.0, within));
-                if deal.close_date.is_some_and(|close| start <= close && close < end) {
-                    let category = match deal.category.as_str() {
-                        "commit" => 0,
-                        "best case" | "bestcase" => 1,
-                        "omitted" => 3,
-                        _ => 2,
-                    };
-                    categories[category] += amount;
-                    weighted += amount * curve.map_or(0.0, crate::win::curve::WinCurve::ever);
+    start: Timestamp,
+    end: Timestamp,
+    rates: StageRates,
+    /// Probability of being won within the period, deal by deal; 0 where it has ended.
+    probabilities: Vec<f64>,
+    created: Created,
+    ended: u32,
+}
+
+impl<'a> Learnt<'a> {
+    /// Learns from deals as known at `at`, for the period `[start, end)`. Cost: a few passes over their stage changes, and
+    /// a walk over the days to the end of the period for each profile of deals.
+    #[must_use]
+    pub fn learn(
+        all: &'a [BookDeal],
+        catalogue: &StageCatalogue,
+        at: Timestamp,
+        (start, end): (Timestamp, Timestamp),
+    ) -> Self {
+        let hazards = Hazards::learn(all, catalogue, at);
+        let span = Span {
+            today: day_of(at),
+            // Of a period yet to begin, what is won before its start does not count.
+            wait: start.days_since(at).max(0.0).round() as usize,
+            left: end.days_since(at).max(0.0).ceil() as usize,
+        };
+        let mut walks = Walks::new(&hazards, span);
+        let probabilities = all
+            .iter()
+            .map(|deal| {
+                if deal.outcome != Outcome::Open {
+                    return 0.0;
                 }
-                chances.push(Chance { amount, probability });
-                open.push(row(ForecastRowKind::Open, deal, amount, probability));
-            }
-            _ => {}
+                let entered = deal.path.last().map_or(deal.created, |(entered, _)| *entered);
+                let profile = hazards.profile(&deal.owner_id, deal.amount, &deal.path);
+                walks.open(profile, hazards.stage(&deal.stage), at.days_since(entered))
+            })
+            .collect();
+        Self {
+            all,
+            at,
+            start,
+            end,
+            rates: StageRates::learn(all, catalogue, at),
+            probabilities,
+            created: created_deals(all, &hazards, &mut walks, at, span),
+            ended: hazards.ended(),
         }
     }
-    open.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
-    rows.append(&mut open);
-    let new = new_deals(deals, &rates, at, wait_days, left_days);
-    if new.expected > 0.0 && !new.amounts.is_empty() {
-        let amount = new.amounts.iter().sum::<f64>() / new.amounts.len() as f64;
-        rows.push(ForecastRow {
-            kind: ForecastRowKind::NotYetCreated,
-            deal_id: String::new(),
-            owner_id: String::new(),
-            stage: String::new(),
-            category: String::new(),
-            amount,
-            probability: new.expected,
-            contribution: amount * new.expected,
-        });
+
+    /// The forecast for some owners. `adjust` may change amount and probability of an open deal (what-if).
+    ///
+    /// ```text
+    /// category_roll_up = closed + commit
+    /// stage_weighted   = closed + sum over open deals to close in the period of amount * P(ever won | stage)
+    /// time_aware       = closed + sum over open deals of amount * conversion(stage) + created later
+    /// hazard           = closed + sum over open deals of amount * P(won in the period) + amounts created and won
+    /// seasonal         = closed + the series of monthly revenue, as far as it lies ahead
+    /// naive            = revenue of the last whole period of the same length
+    /// ```
+    /// `conversion` and `created later` are those of past periods after the same elapsed share ([`History`]). The hazard
+    /// method's values of owners sum to that of all of them.
+    #[must_use]
+    pub fn outlook(
+        &self,
+        owners: Option<&BTreeSet<String>>,
+        history: &History,
+        simulation: Simulation,
+        adjust: impl Fn(&str, f64, f64) -> (f64, f64),
+    ) -> Outlook {
+        let (start, end) = (self.start, self.end);
+        let mut rows = Vec::new();
+        let mut closed = 0.0;
+        let mut open = Vec::new();
+        let mut chances = Vec::new();
+        let mut categories = [0.0; 4];
+        let (mut weighted, mut converted) = (0.0, 0.0);
+        let asked = |deal: &BookDeal| owners.is_none_or(|owners| owners.contains(&deal.owner_id));
+        for (deal, probability) in self
+            .all
+            .iter()
+            .zip(&self.probabilities)
+            .filter(|(deal, _)| asked(deal))
+        {
+            match (deal.outcome, deal.ended) {
+                (Outcome::Won, Some(ended)) if start <= ended && ended < end => {
+                    closed += deal.amount;
+                    rows.push(row(ForecastRowKind::Closed, deal, deal.amount, 1.0));
+                }
+                (Outcome::Open, _) => {
+                    let (amount, probability) = adjust(&deal.deal_id, deal.amount, *probability);
+                    if deal.close_date.is_some_and(|close| start <= close && close < end) {
+                        categories[category_of(deal)] += amount;
+                        weighted += amount
+                            * self
+                                .rates
+                                .curve(&deal.stage)
+                                .map_or(0.0, crate::win::curve::WinCurve::ever);
+                    }
+                    converted += amount * history.conversion(&deal.stage);
+                    chances.push(Chance { amount, probability });
+                    open.push(row(ForecastRowKind::Open, deal, amount, probability));
+                }
+                _ => {}
+            }
+        }
+        open.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
+        rows.append(&mut open);
+        let creators = || {
+            let asked = |owner: &&OwnerNew| owners.is_none_or(|owners| owners.contains(&owner.owner_id));
+            self.created.owners.iter().filter(asked)
+        };
+        rows.extend(creators().filter(|owner| owner.won > 0.0).map(created_row));
+        let expected = rows.iter().map(|row| row.contribution).sum();
+        // Before any past period is known, the stage speaks without its time.
+        let time_aware = if history.is_empty() {
+            weighted
+        } else {
+            converted + history.created_later()
+        };
+        let new = self.created.of(creators());
+        Outlook {
+            closed,
+            categories,
+            values: [
+                closed + categories[0],
+                closed + weighted,
+                closed + time_aware,
+                expected,
+                closed + seasonal(owned(self.all, owners), self.at, (start, end)),
+                self.naive(owners),
+            ],
+            draws: simulate(closed, &chances, &new, simulation),
+            rows,
+            ended: self.ended,
+        }
     }
-    let expected = rows.iter().map(|row| row.contribution).sum();
-    let length = end.0 - start.0;
-    // The last whole period that is over: one before this, or more when this is far ahead.
-    let back = (end.0 - at.0 + length - 1).div_euclid(length.max(1)).max(1);
-    let naive = won_in(
-        deals,
-        start.plus_micros(-back * length),
-        end.plus_micros(-back * length),
-    );
-    Outlook {
-        closed,
-        categories,
-        values: [closed + categories[0], closed + weighted, expected, naive],
-        draws: simulate(closed, &chances, &new, simulation),
-        rows,
-        ended: rates.ended(),
+
+    /// Revenue of the last whole period that is over: one before this, or more when this is far ahead.
+    fn naive(&self, owners: Owners<'_>) -> f64 {
+        let length = self.end.0 - self.start.0;
+        let back = (self.end.0 - self.at.0 + length - 1)
+            .div_euclid(length.max(1))
+            .max(1);
+        let (start, end) = earlier(self.start, self.end, back);
+        won_in(owned(self.all, owners), start, end)
+    }
+}
+
+/// Place of an open deal's category: commit, best case, pipeline, omitted.
+fn category_of(deal: &BookDeal) -> usize {
+    match deal.category.as_str() {
+        "commit" => 0,
+        "best case" | "bestcase" => 1,
+        "omitted" => 3,
+        _ => 2,
+    }
+}
+
+fn created_row(owner: &OwnerNew) -> ForecastRow {
+    ForecastRow {
+        kind: ForecastRowKind::NotYetCreated,
+        deal_id: String::new(),
+        owner_id: owner.owner_id.clone(),
+        stage: String::new(),
+        category: String::new(),
+        amount: owner.revenue / owner.won,
+        probability: owner.won,
+        contribution: owner.revenue,
     }
 }
 
@@ -150,34 +270,5 @@ fn row(kind: ForecastRowKind, deal: &BookDeal, amount: f64, probability: f64) ->
         amount,
         probability,
         contribution: amount * probability,
-    }
-}
-
-/// Deals that will be created after `at` and won within the period, at the rate of the last half year (or of the time
-/// since the first deal, when that is shorter, and at least 30 days).
-fn new_deals(
-    deals: &[BookDeal],
-    rates: &StageRates,
-    at: Timestamp,
-    wait_days: f64,
-    left_days: f64,
-) -> NewDeals {
-    let Some(first) = deals.iter().map(|deal| deal.created).min() else {
-        return NewDeals::default();
-    };
-    let days = at.days_since(first).clamp(30.0, CREATION_DAYS);
-    let amounts: Vec<f64> = deals
-        .iter()
-        .filter(|deal| (0.0..=days).contains(&at.days_since(deal.created)))
-        .map(|deal| deal.amount)
-        .collect();
-    let part = left_days / PARTS as f64;
-    let won: f64 = (0..PARTS)
-        .map(|place| (place as f64 + 0.5) * part)
-        .map(|born| rates.new_won_by(left_days - born) - rates.new_won_by(wait_days - born))
-        .sum();
-    NewDeals {
-        expected: (amounts.len() as f64 / days * won * part).max(0.0),
-        amounts,
     }
 }

@@ -1,19 +1,28 @@
 //! How good were the methods on past periods, at the same elapsed share, knowing only what was known then?
 
-use super::outlook::{METHODS, Outlook};
+use super::outlook::{HAZARD, METHODS, Outlook};
 
-/// Periods that the assumption of equal methods, and of a right width, weighs like.
+/// Periods that the assumption of the usual errors, and of a right width, weighs like.
 const PRIOR_PERIODS: f64 = 2.0;
+/// Errors usual for the methods, against that of the best: what they are taken for before their own are known.
+const USUAL_ERRORS: [f64; METHODS.len()] = [3.0, 2.0, 1.4, 1.0, 1.8, 2.2];
+/// How sharply the weights fall with the squared error. The inverse of the squared error itself would be best if the
+/// methods erred independently; they share most of what they know, so the better one gets more.
+const SHARPNESS: f64 = 2.0;
 /// Mean square of the standardised residual of a right 80 % interval: `1 / 1.2816^2`.
 const RIGHT_SQUARE: f64 = 0.609;
+/// Least and most factor by which the simulated rest of a period is moved to the blend.
+const RECENTRED: (f64, f64) = (0.2, 5.0);
 
 /// One past period: what was forecast, what came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// What the methods said then.
-    pub values: [f64; 4],
+    pub values: [f64; METHODS.len()],
     /// P10, P50 and P90 of then.
     pub interval: [f64; 3],
+    /// Won in the period before then.
+    pub closed: f64,
     /// What came, as known now.
     pub actual: f64,
 }
@@ -25,6 +34,7 @@ impl Record {
         Self {
             values: then.values,
             interval: [then.quantile(0.1), then.quantile(0.5), then.quantile(0.9)],
+            closed: then.closed,
             actual,
         }
     }
@@ -34,30 +44,73 @@ impl Record {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackRecord {
     /// Share of each method in the blend; they sum to 1.
-    pub weights: [f64; 4],
+    pub weights: [f64; METHODS.len()],
     /// Sum of absolute errors over sum of actual revenue; absent where nothing came.
-    pub wape: [Option<f64>; 4],
+    pub wape: [Option<f64>; METHODS.len()],
     /// Sum of (forecast - actual) over sum of actual revenue.
-    pub bias: [Option<f64>; 4],
+    pub bias: [Option<f64>; METHODS.len()],
     /// Past periods inside their 80 % interval.
     pub covered: u32,
     /// Factor on the distance from the median, 0.5 to 3.
     pub widening: f64,
 }
 
+impl TrackRecord {
+    /// The methods' values by their weights.
+    #[must_use]
+    pub fn blend(&self, values: &[f64; METHODS.len()]) -> f64 {
+        values
+            .iter()
+            .zip(self.weights)
+            .map(|(value, weight)| value * weight)
+            .sum()
+    }
+
+    /// A simulated revenue moved to the blend and with the corrected distance from the median.
+    ///
+    /// ```text
+    /// moved = closed + (revenue - closed) * (blend - closed) / (expected - closed)
+    /// answered = max(closed, median + widening * (moved - median)),   median of what is moved
+    /// ```
+    /// It keeps the order, and revenue never falls below what is won already.
+    #[must_use]
+    pub fn corrected(&self, outlook: &Outlook, revenue: f64) -> f64 {
+        let factor = moved(&self.weights, &outlook.values, outlook.closed);
+        let moved = |revenue: f64| outlook.closed + (revenue - outlook.closed) * factor;
+        let median = moved(outlook.quantile(0.5));
+        (median + self.widening * (moved(revenue) - median)).max(outlook.closed)
+    }
+}
+
+/// Factor that brings the hazard's mean of the rest of the period to that of the blend.
+fn moved(weights: &[f64; METHODS.len()], values: &[f64; METHODS.len()], closed: f64) -> f64 {
+    let blend: f64 = values
+        .iter()
+        .zip(weights)
+        .map(|(value, weight)| value * weight)
+        .sum();
+    let (wanted, simulated) = (blend - closed, values[HAZARD] - closed);
+    if simulated > 0.0 {
+        (wanted / simulated).clamp(RECENTRED.0, RECENTRED.1)
+    } else {
+        1.0
+    }
+}
+
 /// Weighs the methods by their mean square error on past periods.
 ///
 /// ```text
-/// weight(m) ~ 1 / (sum of squared errors(m) + PRIOR_PERIODS * mean squared error of all methods)
+/// weight(m) ~ 1 / (sum of squared errors(m) + PRIOR_PERIODS * usual(m)^2 * least mean squared error) ^ SHARPNESS
 /// widening  = sqrt((PRIOR_PERIODS + sum(r^2) / 0.609) / (PRIOR_PERIODS + n)),  r = (actual - P50) / half width
 /// ```
-/// Without a past the methods weigh the same and the width stays: no cliff (N-24).
+/// with P50 and half width moved to the blend as the answer is. Without a past the weights are those of the usual errors
+/// and the width stays: no cliff (N-24).
 #[must_use]
 pub fn track_record(records: &[Record]) -> TrackRecord {
     let total: f64 = records.iter().map(|record| record.actual).sum();
-    let mut squares = [0.0; 4];
-    let mut wape = [None; 4];
-    let mut bias = [None; 4];
+    let mut squares = [0.0; METHODS.len()];
+    let mut wape = [None; METHODS.len()];
+    let mut bias = [None; METHODS.len()];
     for method in 0..METHODS.len() {
         let errors = || records.iter().map(|record| record.values[method] - record.actual);
         squares[method] = errors().map(|error| error * error).sum();
@@ -66,27 +119,33 @@ pub fn track_record(records: &[Record]) -> TrackRecord {
             bias[method] = Some(errors().sum::<f64>() / total);
         }
     }
-    let mean = squares.iter().sum::<f64>() / (4.0 * records.len().max(1) as f64);
-    let worth = squares.map(|square| {
-        if mean > 0.0 {
-            mean / (square + PRIOR_PERIODS * mean)
-        } else {
-            1.0
-        }
+    let least = squares.iter().copied().fold(f64::INFINITY, f64::min) / records.len().max(1) as f64;
+    // Where nothing ever erred, the usual errors alone are weighed.
+    let unit = if least.is_finite() && least > 0.0 {
+        least
+    } else {
+        1.0
+    };
+    let worth: [f64; METHODS.len()] = std::array::from_fn(|method| {
+        let usual = PRIOR_PERIODS * USUAL_ERRORS[method] * USUAL_ERRORS[method];
+        (squares[method] / unit + usual).powf(-SHARPNESS)
     });
     let sum: f64 = worth.iter().sum();
     let inside = |record: &&Record| (record.interval[0]..=record.interval[2]).contains(&record.actual);
     let mut residuals = 0.0;
     let mut counted = 0.0;
+    let weights = worth.map(|worth| worth / sum);
     for record in records {
-        let half = (record.interval[2] - record.interval[0]) / 2.0;
+        let factor = moved(&weights, &record.values, record.closed);
+        let half = factor * (record.interval[2] - record.interval[0]) / 2.0;
+        let median = record.closed + factor * (record.interval[1] - record.closed);
         if half > 0.0 {
-            residuals += ((record.actual - record.interval[1]) / half).powi(2).min(25.0) / RIGHT_SQUARE;
+            residuals += ((record.actual - median) / half).powi(2).min(25.0) / RIGHT_SQUARE;
             counted += 1.0;
         }
     }
     TrackRecord {
-        weights: worth.map(|worth| worth / sum),
+        weights,
         wape,
         bias,
         covered: records.iter().filter(inside).count() as u32,

@@ -10,14 +10,16 @@ use revgauge_contract::{
     Clock, ErrorKind, Timestamp,
     error::Failure,
     forecast::{DealOverlay, Forecast, ForecastQuestion, ForecastService, MethodForecast, Quantile},
-    period::{FiscalCalendar, Period, earlier},
+    period::{FiscalCalendar, Period},
     statistics::Knowledge,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BookDeal, METHODS, Outlook, Record, Scope, Simulation, TrackRecord, outlook, outlook::won_in, read_book,
-    track_record,
+    BookDeal, Learnt, METHODS, Outlook, Scope, Simulation, TrackRecord,
+    outlook::{HAZARD, owned},
+    past::{Asked, by_currency, learnt_then, past_periods},
+    read_book, track_record,
 };
 use crate::{
     changelog::{self, ChangeLog, ChangeLogSettings},
@@ -66,7 +68,7 @@ impl Default for ForecastSettings {
 }
 
 impl ForecastSettings {
-    fn simulation(&self, draws: usize) -> Simulation {
+    pub(super) fn simulation(&self, draws: usize) -> Simulation {
         Simulation {
             draws: draws.clamp(100, 100_000),
             seed: self.seed,
@@ -157,14 +159,6 @@ fn check(question: &ForecastQuestion) -> Result<(), Failure> {
     Ok(())
 }
 
-fn by_currency(deals: Vec<BookDeal>) -> BTreeMap<String, Vec<BookDeal>> {
-    let mut currencies: BTreeMap<String, Vec<BookDeal>> = BTreeMap::new();
-    for deal in deals {
-        currencies.entry(deal.currency.clone()).or_default().push(deal);
-    }
-    currencies
-}
-
 /// The forecasts of a question, one a currency, from the change log of all deals; see [`ForecastService::forecast`].
 ///
 /// # Errors
@@ -183,11 +177,11 @@ pub(super) fn answer(
         .owner_ids
         .as_ref()
         .map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>());
+    let owners = match (asked, team) {
+        (Some(asked), Some(team)) => Some(asked.intersection(&team).cloned().collect()),
+        (asked, team) => asked.or(team),
+    };
     let scope = Scope {
-        owner_ids: match (asked, team) {
-            (Some(asked), Some(team)) => Some(asked.intersection(&team).cloned().collect()),
-            (asked, team) => asked.or(team),
-        },
         pipeline: question.pipeline.clone(),
         without: question.without_deals.iter().cloned().collect(),
     };
@@ -204,6 +198,11 @@ pub(super) fn answer(
             .values()
             .flatten()
             .filter(open)
+            .filter(|deal| {
+                owners
+                    .as_ref()
+                    .is_none_or(|owners: &BTreeSet<String>| owners.contains(&deal.owner_id))
+            })
             .any(|deal| deal.deal_id == *id)
         {
             return Err(user(format!(
@@ -211,15 +210,15 @@ pub(super) fn answer(
             )));
         }
     }
-    let past = past_outlooks(log, stages, &scope, period, at, settings);
-    let forecasts = currencies.iter().map(|(currency, deals)| {
-        let records: Vec<Record> = past
-            .iter()
-            .filter_map(|past| {
-                let then = past.outlooks.get(currency)?;
-                Some(Record::new(then, won_in(deals, past.start, past.end)))
-            })
-            .collect();
+    let past = past_periods(log, stages, &scope, period, at, settings.past_periods.min(40));
+    let forecasts = currencies.iter().filter_map(|(currency, deals)| {
+        owned(deals, owners.as_ref()).next()?;
+        let asked = Asked {
+            currency,
+            owners: owners.as_ref(),
+        };
+        let learnt = learnt_then(&past, currency, stages);
+        let records = asked.records(deals, &past, &learnt, settings.simulation(settings.past_draws));
         let adjust = |id: &str, amount: f64, probability: f64| {
             let overlay = overlays.get(id);
             (
@@ -229,15 +228,14 @@ pub(super) fn answer(
                     .unwrap_or(probability),
             )
         };
-        let outlook = outlook(
-            deals,
-            stages,
-            at,
-            period,
+        let history = asked.history(deals, at, &past);
+        let outlook = Learnt::learn(deals, stages, at, period).outlook(
+            owners.as_ref(),
+            &history,
             settings.simulation(settings.draws),
             adjust,
         );
-        shown(
+        Some(shown(
             currency,
             question,
             &named,
@@ -245,55 +243,9 @@ pub(super) fn answer(
             outlook,
             &track_record(&records),
             records.len(),
-        )
+        ))
     });
     Ok(forecasts.collect())
-}
-
-struct Past {
-    start: Timestamp,
-    end: Timestamp,
-    outlooks: BTreeMap<String, Outlook>,
-}
-
-/// The outlooks of the periods of the same length before this one, each at the same elapsed time, with what was known
-/// then. A period in progress, or before the first known deal, is none.
-fn past_outlooks(
-    log: &ChangeLog,
-    stages: &StageCatalogue,
-    scope: &Scope,
-    (start, end): (Timestamp, Timestamp),
-    at: Timestamp,
-    settings: &ForecastSettings,
-) -> Vec<Past> {
-    let share = (at.0.saturating_sub(start.0)) as f64 / (end.0 - start.0).max(1) as f64;
-    (1..=i64::from(settings.past_periods.min(40)))
-        .map_while(|back| {
-            let (start, end) = earlier(start, end, back);
-            if end > at {
-                return Some(None);
-            }
-            let then = start.plus_micros((share * (end.0 - start.0) as f64) as i64);
-            let currencies = by_currency(read_book(log, stages, then, scope));
-            if currencies.is_empty() {
-                return None;
-            }
-            let simulation = settings.simulation(settings.past_draws);
-            let outlooks = currencies.into_iter().map(|(currency, deals)| {
-                let same = |_: &str, amount: f64, probability: f64| (amount, probability);
-                (
-                    currency,
-                    outlook(&deals, stages, then, (start, end), simulation, same),
-                )
-            });
-            Some(Some(Past {
-                start,
-                end,
-                outlooks: outlooks.collect(),
-            }))
-        })
-        .flatten()
-        .collect()
 }
 
 fn shown(
@@ -312,10 +264,11 @@ fn shown(
         .map(|draw| (draw - median).abs())
         .sum::<f64>()
         / outlook.draws.len().max(1) as f64;
-    // The widening keeps the order of the draws, and revenue never falls below what is won already.
-    for draw in &mut outlook.draws {
-        *draw = (median + track.widening * (*draw - median)).max(outlook.closed);
-    }
+    outlook.draws = outlook
+        .draws
+        .iter()
+        .map(|draw| track.corrected(&outlook, *draw))
+        .collect();
     let reaching = |quota: f64| {
         let below = outlook.draws.partition_point(|draw| *draw < quota);
         1.0 - below as f64 / outlook.draws.len().max(1) as f64
@@ -345,13 +298,8 @@ fn shown(
         best_case,
         pipeline,
         omitted,
-        expected: outlook.values[2],
-        blend: outlook
-            .values
-            .iter()
-            .zip(track.weights)
-            .map(|(value, weight)| value * weight)
-            .sum(),
+        expected: outlook.values[HAZARD],
+        blend: track.blend(&outlook.values),
         quantiles: wanted
             .into_iter()
             .map(|probability| Quantile {

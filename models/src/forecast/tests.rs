@@ -162,7 +162,7 @@ fn a_tenant_without_a_past_gets_a_prior_and_no_accuracy() {
     assert!(
         only.methods
             .iter()
-            .all(|m| m.wape.is_none() && (m.weight - 0.25).abs() < 1e-9)
+            .all(|m| m.wape.is_none() && m.weight > 0.0 && m.weight < 0.9)
     );
     let open = &only.rows[0];
     assert!(
@@ -184,7 +184,7 @@ fn the_common_shock_widens_and_does_not_move() {
     ];
     let new = NewDeals {
         expected: 20.0,
-        amounts: vec![10.0],
+        amounts: vec![(10.0, 1.0)],
     };
     let run = |shock| {
         simulate(
@@ -211,46 +211,118 @@ fn the_common_shock_widens_and_does_not_move() {
 #[test]
 fn the_better_method_weighs_more_and_narrow_intervals_are_widened() {
     let record = |actual: f64| Record {
-        values: [actual * 2.0, actual * 1.3, actual * 1.01, actual * 0.7],
+        values: [2.0, 1.3, 1.1, 1.01, 1.2, 0.7].map(|share| actual * share),
         interval: [actual * 1.05, actual * 1.1, actual * 1.15],
+        closed: 0.0,
         actual,
     };
     let track = track_record(&[record(100.0), record(120.0), record(90.0)]);
-    assert!(track.weights[2] > track.weights[1] && track.weights[1] > track.weights[0]);
+    assert!(track.weights[3] > track.weights[1] && track.weights[1] > track.weights[0]);
     assert_eq!(track.covered, 0);
     assert!(track.widening > 1.5);
-    assert!((track.wape[2].expect("revenue came") - 0.01).abs() < 1e-9);
-    assert!((track.bias[3].expect("revenue came") + 0.3).abs() < 1e-9);
+    assert!((track.wape[3].expect("revenue came") - 0.01).abs() < 1e-9);
+    assert!((track.bias[5].expect("revenue came") + 0.3).abs() < 1e-9);
+}
+
+/// Begin, amount, days until the end and whether it is won, owner.
+type Life = (i64, i64, Option<(i64, bool)>, u8);
+
+fn lives() -> impl Strategy<Value = Vec<Life>> {
+    let end = prop::option::of((-20i64..200, any::<bool>()));
+    prop::collection::vec((0i64..400, -50i64..100_000, end, 0u8..3), 0..40)
+}
+
+fn changes_of(lives: &[Life]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (n, (begins, amount, ends, owner)) in lives.iter().enumerate() {
+        let ends = ends.map(|(after, won)| (begins + after, won));
+        changes.extend(life(n as i64, *begins, *amount, ends));
+        changes.push((format!("deal-{n}"), "owner_id", format!("rep-{owner}"), *begins));
+    }
+    changes
+}
+
+fn few() -> ForecastSettings {
+    ForecastSettings {
+        draws: 200,
+        past_draws: 100,
+        past_periods: 2,
+        ..quick()
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn nothing_leaves_its_bounds(
-        lives in prop::collection::vec(
-            (0i64..400, -50i64..100_000, prop::option::of((-20i64..200, any::<bool>()))), 0..40),
-        at in 0i64..500, start in 0i64..500, length in 1i64..200,
+        lives in lives(), at in 0i64..500, start in 0i64..500, length in 1i64..200,
     ) {
-        let changes: Vec<Change> = lives
-            .iter()
-            .enumerate()
-            .flat_map(|(n, (begins, amount, ends))| {
-                life(n as i64, *begins, *amount, ends.map(|(after, won)| (begins + after, won)))
-            })
-            .collect();
-        let settings = ForecastSettings { draws: 200, past_draws: 100, past_periods: 2, ..quick() };
         let asked = question(start, start + length);
-        let forecasts = answer(&log_of(&changes), &StageCatalogue::default(), &asked, day(at), None, &settings);
+        let log = log_of(&changes_of(&lives));
+        let forecasts = answer(&log, &StageCatalogue::default(), &asked, day(at), None, &few());
         for forecast in forecasts.expect("an answer") {
             let sum: f64 = forecast.rows.iter().map(|row| row.contribution).sum();
             prop_assert!((sum - forecast.expected).abs() <= 1e-9 * sum.max(1.0));
             prop_assert!(forecast.quantiles.windows(2).all(|w| w[0].value <= w[1].value));
             prop_assert!(forecast.quantiles[0].value >= forecast.closed);
             prop_assert!(forecast.blend.is_finite() && forecast.blend >= 0.0);
+            for method in &forecast.methods {
+                prop_assert!(method.value.is_finite() && method.value >= 0.0, "{}", method.method);
+            }
             for row in &forecast.rows {
                 prop_assert!(row.amount >= 0.0 && row.probability >= 0.0 && row.contribution.is_finite());
                 prop_assert!(row.kind == ForecastRowKind::NotYetCreated || row.probability <= 1.0);
             }
+        }
+    }
+
+    #[test]
+    fn owners_sum_to_the_whole(lives in lives(), at in 0i64..500, start in 0i64..500, length in 1i64..200) {
+        let log = log_of(&changes_of(&lives));
+        let ask = |owners: Option<Vec<String>>| {
+            let asked = ForecastQuestion { owner_ids: owners, ..question(start, start + length) };
+            let forecasts = answer(&log, &StageCatalogue::default(), &asked, day(at), None, &few());
+            forecasts.expect("an answer").first().map_or((0.0, 0.0, 0.0), |all| (all.closed, all.expected, all.commit))
+        };
+        let whole = ask(None);
+        let mut sum = (0.0, 0.0, 0.0);
+        for owner in 0..3 {
+            let part = ask(Some(vec![format!("rep-{owner}")]));
+            sum = (sum.0 + part.0, sum.1 + part.1, sum.2 + part.2);
+        }
+        for (whole, sum) in [(whole.0, sum.0), (whole.1, sum.1), (whole.2, sum.2)] {
+            prop_assert!((whole - sum).abs() <= 1e-6 * whole.max(1.0), "{whole} {sum}");
+        }
+    }
+
+    #[test]
+    fn what_became_known_later_changes_no_forecast(
+        lives in lives(), at in 0i64..500, start in 0i64..500, length in 1i64..200,
+    ) {
+        let all = changes_of(&lives);
+        let known: Vec<Change> = all.iter().filter(|change| change.3 <= at).cloned().collect();
+        let asked = question(start, start + length);
+        let stages = StageCatalogue::default();
+        let with = answer(&log_of(&all), &stages, &asked, day(at), None, &few());
+        let without = answer(&log_of(&known), &stages, &asked, day(at), None, &few());
+        prop_assert_eq!(with.expect("an answer"), without.expect("an answer"));
+    }
+
+    #[test]
+    fn a_deal_more_probable_never_lowers_what_is_expected(
+        lives in lives(), at in 0i64..400, length in 1i64..200, low in 0.0f64..1.0, more in 0.0f64..1.0,
+    ) {
+        let log = log_of(&changes_of(&lives));
+        let ask = |probability: Option<f64>| {
+            let mut asked = question(at - 10, at + length);
+            if let Some(probability) = probability {
+                asked.what_if.push(DealOverlay { deal_id: "deal-0".to_owned(), amount: None, probability: Some(probability) });
+            }
+            answer(&log, &StageCatalogue::default(), &asked, day(at), None, &few())
+        };
+        if let (Ok(low), Ok(high)) = (ask(Some(low)), ask(Some(low + (1.0 - low) * more))) {
+            prop_assert!(high[0].expected >= low[0].expected - 1e-9);
+            prop_assert!(high[0].blend >= low[0].blend - 1e-9);
         }
     }
 }

@@ -323,7 +323,7 @@ pub(crate) async fn open_statement(
     };
     let plan: Planner = Box::new(move |context| {
         Box::pin(async move {
-            let state = context.state();
+            let state = session::state_of(&context);
             let plan = plan_statement(&state, Statement::Statement(Box::new(statement))).await?;
             let frame = DataFrame::new(state, plan);
             Ok(match params {
@@ -348,7 +348,7 @@ pub(crate) async fn describe_statement(
     let (inner, sight) = (Arc::clone(api), api.sight(caller));
     let work = async move {
         let session = session::open(&inner, &sight, &StopSign::default(), Some(&*addition)).await?;
-        let state = session.context.state();
+        let state = session::state_of(&session.context);
         plan_statement(&state, Statement::Statement(Box::new(statement))).await
     };
     aside(api, work).await
@@ -552,7 +552,7 @@ async fn plan_sql(
     if sql.trim().is_empty() {
         return Err(SqlError::user("sql_syntax", "the query is empty").hint("send a SELECT"));
     }
-    let state = context.state();
+    let state = session::state_of(context);
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(sql, &dialect)?;
     let plan = plan_statement(&state, statement).await?;

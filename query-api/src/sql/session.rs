@@ -124,6 +124,20 @@ pub(super) struct TenantSession {
     pub(super) freshness: Freshness,
 }
 
+/// When a session was opened: the instant of its cut, and what `now()` says in its query.
+#[derive(Debug, Clone, Copy)]
+struct OpenedAt(Timestamp);
+
+/// The state that a session's query is planned in. Its `now()` is the instant at which the session was opened, not the
+/// later one of planning: the as-of functions would refuse that as still to come.
+pub(super) fn state_of(context: &SessionContext) -> SessionState {
+    let mut state = context.state();
+    if let Some(opened) = state.config().get_extension::<OpenedAt>() {
+        state.execution_props_mut().query_execution_start_time = Some(opened.0.to_datetime());
+    }
+    state
+}
+
 /// Opens the session of one query: one cut of the tables, own memory pool, what its caller may see.
 pub(super) async fn open(
     api: &Api,
@@ -233,7 +247,9 @@ pub(super) async fn open(
     }
     let catalogs = Arc::new(MemoryCatalogProviderList::new());
     catalogs.register_catalog(CATALOG.to_owned(), catalog);
+    let config = base.config().clone().with_extension(Arc::new(OpenedAt(now)));
     let state = SessionStateBuilder::new_from_existing(base)
+        .with_config(config)
         .with_session_id(String::new())
         .with_catalog_list(catalogs)
         .with_physical_optimizer_rule(Arc::new(StoppableJoins(stop.clone())))

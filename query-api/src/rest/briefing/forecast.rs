@@ -61,15 +61,24 @@ pub(super) async fn moved_forecasts(
 }
 
 fn compare(then: Option<&Forecast>, now: &Forecast) -> MovedForecast {
-    let mut deals: BTreeMap<&str, (Option<&ForecastRow>, Option<&ForecastRow>)> = BTreeMap::new();
+    // Of deals not yet created there is a row an owner.
+    fn key(row: &ForecastRow) -> (&str, &str) {
+        let owner = if row.deal_id.is_empty() {
+            row.owner_id.as_str()
+        } else {
+            ""
+        };
+        (&row.deal_id, owner)
+    }
+    let mut deals: BTreeMap<(&str, &str), (Option<&ForecastRow>, Option<&ForecastRow>)> = BTreeMap::new();
     for row in then.into_iter().flat_map(|then| &then.rows) {
-        deals.entry(&row.deal_id).or_default().0 = Some(row);
+        deals.entry(key(row)).or_default().0 = Some(row);
     }
     for row in &now.rows {
-        deals.entry(&row.deal_id).or_default().1 = Some(row);
+        deals.entry(key(row)).or_default().1 = Some(row);
     }
     let mut causes: BTreeMap<&'static str, (usize, f64)> = BTreeMap::new();
-    for (deal, (was, is)) in deals {
+    for ((deal, _), (was, is)) in deals {
         let worth = |row: Option<&ForecastRow>| row.map_or(0.0, |row| row.contribution);
         let moved = worth(is) - worth(was);
         if moved != 0.0 {

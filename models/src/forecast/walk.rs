@@ -1,0 +1,148 @@
+//! How probable is it that a deal which stands in a stage is won within the period? Backward over its days.
+
+use std::collections::BTreeMap;
+
+use super::hazards::{AGES, Hazards, Profile, Target};
+
+/// Ages told apart: days in a stage from 0 to the oldest band, in which age makes no difference any more.
+const OLDEST: usize = AGES[AGES.len() - 1] as usize + 1;
+/// Profiles are rounded to steps of this many natural logarithms, so that deals alike share one walk.
+const STEP: f64 = 0.1;
+/// Most days walked; a period that ends later is judged as if it ended then.
+const MOST_DAYS: usize = 1_100;
+
+/// The days from the instant of the forecast to the end of the period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// First day, counted since 1970.
+    pub today: i64,
+    /// Days until the period begins; wins before do not count. 0 when it has begun.
+    pub wait: usize,
+    /// Days until it ends.
+    pub left: usize,
+}
+
+/// Probabilities of being won within the period, by profile.
+#[derive(Debug)]
+pub(super) struct Walks<'a> {
+    hazards: &'a Hazards,
+    span: Span,
+    calendar: Vec<f64>,
+    /// By stage and age band: hazards before profile and calendar.
+    rates: Vec<(f64, f64)>,
+    walked: BTreeMap<(i32, i32), Walk>,
+}
+
+#[derive(Debug, Clone)]
+struct Walk {
+    /// By stage and age, as of today.
+    open: Vec<f64>,
+    /// Of a deal created on each day, by the stages in which deals begin.
+    created: Vec<f64>,
+}
+
+impl<'a> Walks<'a> {
+    /// Walks over a span. Cost: a walk a profile, each `stages * 121 * days` steps.
+    #[must_use]
+    pub(super) fn new(hazards: &'a Hazards, span: Span) -> Self {
+        let left = span.left.min(MOST_DAYS);
+        let span = Span {
+            left,
+            wait: span.wait.min(left),
+            ..span
+        };
+        let rates = (0..hazards.stages())
+            .flat_map(|stage| AGES.map(|from| hazards.rates(stage, from)))
+            .collect();
+        Self {
+            hazards,
+            span,
+            calendar: (0..left)
+                .map(|day| hazards.calendar(span.today + day as i64))
+                .collect(),
+            rates,
+            walked: BTreeMap::new(),
+        }
+    }
+
+    /// Probability that a deal is won within the period that stands in a stage since so many days.
+    pub(super) fn open(&mut self, profile: Profile, stage: usize, days: f64) -> f64 {
+        let age = (days.max(0.0) as usize).min(OLDEST - 1);
+        let walk = self.walk(profile);
+        walk.open.get(stage * OLDEST + age).copied().unwrap_or(0.0)
+    }
+
+    /// Probabilities that a deal is won within the period if it is created on each of its days from today.
+    pub(super) fn created(&mut self, profile: Profile) -> &[f64] {
+        &self.walk(profile).created
+    }
+
+    fn walk(&mut self, profile: Profile) -> &Walk {
+        let rounded = |factor: f64| (factor.max(1e-6).ln() / STEP).round() as i32;
+        let key = (rounded(profile.advance), rounded(profile.lost));
+        let (hazards, span, calendar, rates) = (self.hazards, self.span, &self.calendar, &self.rates);
+        self.walked.entry(key).or_insert_with(|| {
+            let of = |steps: i32| (f64::from(steps) * STEP).exp();
+            back(hazards, span, calendar, rates, (of(key.0), of(key.1)))
+        })
+    }
+}
+
+/// ```text
+/// W(stage, age, t) = p_adv * sum over targets(share * [won: 1 within the period, stage: W(stage', 0, t + 1)])
+///                  + (1 - p_adv - p_lost) * W(stage, age + 1, t + 1)
+/// ```
+/// with `p_adv + p_lost = 1 - exp(-(h_adv + h_lost))`, shared as the hazards are.
+fn back(
+    hazards: &Hazards,
+    span: Span,
+    calendar: &[f64],
+    rates: &[(f64, f64)],
+    (advance, lost): (f64, f64),
+) -> Walk {
+    let stages = hazards.stages();
+    let mut next = vec![0.0; stages * OLDEST];
+    let mut now = next.clone();
+    let mut created = vec![0.0; span.left];
+    for day in (0..span.left).rev() {
+        let counts = f64::from(u8::from(day >= span.wait));
+        for stage in 0..stages {
+            let won: f64 = hazards
+                .onward(stage)
+                .iter()
+                .map(|(target, share)| match target {
+                    Target::Won => share * counts,
+                    Target::Stage(to) => share * next[to * OLDEST],
+                })
+                .sum();
+            let base = stage * OLDEST;
+            for (band, from) in AGES.iter().enumerate() {
+                let (to_advance, to_lost) = rates[stage * AGES.len() + band];
+                let (to_advance, to_lost) = (
+                    to_advance * advance * calendar[day],
+                    to_lost * lost * calendar[day],
+                );
+                let total = to_advance + to_lost;
+                let stays = (-total).exp();
+                let advances = if total > 0.0 {
+                    (1.0 - stays) * to_advance / total
+                } else {
+                    0.0
+                };
+                let until = AGES.get(band + 1).map_or(OLDEST, |until| *until as usize);
+                for age in *from as usize..until {
+                    let older = (age + 1).min(OLDEST - 1);
+                    now[base + age] = advances * won + stays * next[base + older];
+                }
+            }
+        }
+        std::mem::swap(&mut now, &mut next);
+        created[day] = hazards
+            .entries()
+            .iter()
+            .enumerate()
+            .map(|(stage, share)| share * next[stage * OLDEST])
+            .sum();
+    }
+    Walk { open: next, created }
+}
