@@ -47,6 +47,10 @@ pub struct ForecastQuestion {
     pub what_if: Vec<DealOverlay>,
     /// Quota of the period, in the unit of every currency asked for; its attainment is answered when given.
     pub quota: Option<f64>,
+    /// Whether even what is learnt of deals in general comes from those of the owners asked for alone: for callers who may
+    /// see no others. Never asked for by a caller.
+    #[serde(skip)]
+    pub confined: bool,
 }
 
 /// Why a row is in the forecast.
@@ -57,7 +61,7 @@ pub enum ForecastRowKind {
     Closed,
     /// Open at that instant.
     Open,
-    /// All deals not yet created that may be created and won within the period.
+    /// All deals of an owner not yet created that may be created and won within the period.
     NotYetCreated,
 }
 
@@ -85,7 +89,7 @@ pub struct ForecastRow {
 /// What one method says, and what it is worth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodForecast {
-    /// `category_roll_up`, `stage_weighted`, `hazard` or `naive`.
+    /// `category_roll_up`, `stage_weighted`, `time_aware`, `hazard`, `seasonal` or `naive`.
     pub method: String,
     /// Revenue of the period by this method.
     pub value: f64,

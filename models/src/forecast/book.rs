@@ -23,6 +23,8 @@ const CREATED_FIELDS: &[&str] = &[
 /// Which deals count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
+    /// Owners of the deals that count, also for what is learnt; all when absent.
+    pub owner_ids: Option<BTreeSet<String>>,
     /// Sales pipeline; all when absent.
     pub pipeline: Option<String>,
     /// Deals that do not count.
@@ -71,6 +73,11 @@ fn read_deal(log: ObjectLog<'_>, stages: &StageCatalogue, at: Timestamp, scope: 
     }
     let text = |fields: &[&str]| state.first(fields).unwrap_or("").to_owned();
     let owner_id = text(&["owner_id"]);
+    if let Some(owners) = &scope.owner_ids
+        && !owners.contains(&owner_id)
+    {
+        return None;
+    }
     if let Some(pipeline) = &scope.pipeline
         && state.first(&["pipeline"]) != Some(pipeline.as_str())
     {

@@ -24,12 +24,17 @@ pub(super) struct PastPeriod {
 }
 
 /// Deals by their currency.
-pub(super) fn by_currency(deals: Vec<BookDeal>) -> Books {
+fn by_currency(deals: Vec<BookDeal>) -> Books {
     let mut books = Books::new();
     for deal in deals {
         books.entry(deal.currency.clone()).or_default().push(deal);
     }
     books
+}
+
+/// The deals that a question may learn from, as known at an instant.
+pub(super) fn books(log: &ChangeLog, stages: &StageCatalogue, at: Timestamp, scope: &Scope) -> Books {
+    by_currency(read_book(log, stages, at, scope))
 }
 
 /// Up to `most` periods of the same length before `[start, end)`, newest first. One that is not over at `at` is left out;
@@ -50,7 +55,7 @@ pub(super) fn past_periods(
                 return Some(None);
             }
             let then = start.plus_micros((share * (end.0 - start.0) as f64) as i64);
-            let books = by_currency(read_book(log, stages, then, scope));
+            let books = books(log, stages, then, scope);
             (!books.is_empty()).then_some(Some(PastPeriod {
                 start,
                 end,

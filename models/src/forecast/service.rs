@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     BookDeal, Learnt, METHODS, Outlook, Scope, Simulation, TrackRecord,
     outlook::{HAZARD, owned},
-    past::{Asked, by_currency, learnt_then, past_periods},
-    read_book, track_record,
+    past::{Asked, books, learnt_then, past_periods},
+    track_record,
 };
 use crate::{
     changelog::{self, ChangeLog, ChangeLogSettings},
@@ -182,11 +182,12 @@ pub(super) fn answer(
         (asked, team) => asked.or(team),
     };
     let scope = Scope {
+        owner_ids: owners.clone().filter(|_| question.confined),
         pipeline: question.pipeline.clone(),
         without: question.without_deals.iter().cloned().collect(),
     };
     let period = (named.start, named.end);
-    let currencies = by_currency(read_book(log, stages, at, &scope));
+    let currencies = books(log, stages, at, &scope);
     let open = |deal: &&BookDeal| deal.outcome == Outcome::Open;
     let overlays: BTreeMap<&str, &DealOverlay> = question
         .what_if

@@ -344,6 +344,7 @@ impl ForecastService for SeenForecasts {
         owners.sort();
         let mut question = ForecastQuestion {
             owner_ids: Some(owners),
+            confined: true,
             ..question.clone()
         };
         let found = self.inner.forecast(tenant_id, &question).await?;

@@ -100,9 +100,8 @@ fn question_of(arguments: &Arguments) -> Result<ForecastQuestion, Problem> {
             .map(|list| list.split(',').map(|owner| owner.trim().to_owned()).collect()),
         team_of: text("team_of"),
         pipeline: text("pipeline"),
-        without_deals: Vec::new(),
         quantiles: quantiles.unwrap_or_default(),
-        what_if: Vec::new(),
         quota: arguments.parsed("quota")?,
+        ..ForecastQuestion::default()
     })
 }

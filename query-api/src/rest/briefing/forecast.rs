@@ -60,6 +60,9 @@ pub(super) async fn moved_forecasts(
         .collect())
 }
 
+/// An addend then and now.
+type Sides<'a> = (Option<&'a ForecastRow>, Option<&'a ForecastRow>);
+
 fn compare(then: Option<&Forecast>, now: &Forecast) -> MovedForecast {
     // Of deals not yet created there is a row an owner.
     fn key(row: &ForecastRow) -> (&str, &str) {
@@ -70,7 +73,7 @@ fn compare(then: Option<&Forecast>, now: &Forecast) -> MovedForecast {
         };
         (&row.deal_id, owner)
     }
-    let mut deals: BTreeMap<(&str, &str), (Option<&ForecastRow>, Option<&ForecastRow>)> = BTreeMap::new();
+    let mut deals: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
     for row in then.into_iter().flat_map(|then| &then.rows) {
         deals.entry(key(row)).or_default().0 = Some(row);
     }
