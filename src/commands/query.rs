@@ -52,7 +52,8 @@ async fn ask(context: &Context, client: &Client, sql: &str, format: Format) -> R
         bail!("{}", answer.refusal());
     }
     output::bytes(&answer.body)?;
-    if !answer.body.ends_with(b"\n") {
+    // No row is no line.
+    if !answer.body.is_empty() && !answer.body.ends_with(b"\n") {
         say!("");
     }
     Ok(())
