@@ -15,6 +15,13 @@ slow:
     cargo build --release
     tests/slow/run
 
+# Every table of docs/MODELS.md: win models and series on the public sets below FOLDER, then speed on made-up deals.
+models FOLDER:
+    cargo build --release
+    target/release/revgauge models suite {{FOLDER}}
+    target/release/revgauge backtest --suite m3 {{FOLDER}}
+    target/release/revgauge models speed
+
 # Accept new snapshots.
 accept:
     REVGAUGE_ACCEPT=1 INSTA_UPDATE=always cargo test --workspace

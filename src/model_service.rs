@@ -17,7 +17,10 @@ use revgauge_contract::{
         Comparison, Drift, ModelEntry, ModelService, ModelStanding, ModelTarget, Trained, TrainingQuestion,
     },
 };
-use revgauge_models::{service::Scoring, win::Served};
+use revgauge_models::{
+    service::{DriftLook, Scoring},
+    win::Served,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,6 +32,8 @@ use crate::model_registry::{Action, Decision, Decisions, ModelRegistry, StoredMo
 pub(crate) struct ModelSettings {
     /// Hours between two trainings of each tenant that has a model; 0 trains only when asked.
     pub(crate) retrain_hours: u32,
+    /// Hours between two looks for drift of each serving model, the first at the start; 0 looks only when asked.
+    pub(crate) drift_hours: u32,
     /// Rows of a training at most; more are thinned evenly.
     pub(crate) max_rows: usize,
     /// Most changes of deals read.
@@ -45,6 +50,7 @@ impl Default for ModelSettings {
     fn default() -> Self {
         Self {
             retrain_hours: 24,
+            drift_hours: 24,
             max_rows: 60_000,
             max_changes: 20_000_000,
             forests: 3,
@@ -207,12 +213,6 @@ impl Models {
                 Vec::new()
             });
             for tenant_id in tenants {
-                // Drift is told before the training that may end it.
-                if let Ok(drift) = self.drift(&tenant_id, ModelTarget::Deals).await {
-                    for alarm in drift.alarms {
-                        tracing::warn!(tenant_id, version = drift.version, alarm, "the model has drifted");
-                    }
-                }
                 let question = TrainingQuestion {
                     promote: true,
                     ..TrainingQuestion::default()
@@ -226,6 +226,42 @@ impl Models {
                     ),
                     Err(error) => tracing::warn!(%error, tenant_id, "training on schedule failed"),
                 }
+            }
+        }
+    }
+
+    /// Looks for drift of every serving model, now and again and again, until told to stop. What it finds is logged as a
+    /// warning and stands among the tenant's alerts.
+    pub(crate) async fn watch(self: Arc<Self>, stop: tokio_util::sync::CancellationToken) {
+        let hours = u64::from(self.settings.drift_hours);
+        if hours == 0 || cfg!(not(feature = "training")) {
+            return;
+        }
+        let every = std::time::Duration::from_secs(hours * 3_600);
+        loop {
+            let tenants = self.registry.tenants().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot list the tenants whose models may drift");
+                Vec::new()
+            });
+            for tenant_id in tenants {
+                match self.drift(&tenant_id, ModelTarget::Deals).await {
+                    Ok(drift) => {
+                        for alarm in drift.alarms {
+                            let (version, alarm) = (drift.version, alarm.message);
+                            tracing::warn!(tenant_id, version, alarm, "the model has drifted");
+                        }
+                    }
+                    // Trained, and none promoted: there is nothing to watch.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => tracing::warn!(%error, tenant_id, "cannot look for drift"),
+                }
+            }
+            if stop
+                .run_until_cancelled(tokio::time::sleep(every))
+                .await
+                .is_none()
+            {
+                return;
             }
         }
     }
@@ -362,7 +398,14 @@ impl ModelService for Models {
     async fn drift(&self, tenant_id: &str, target: ModelTarget) -> Result<Drift, Failure> {
         #[cfg(feature = "training")]
         {
-            self.drift_now(tenant_id, target).await
+            let drift = self.drift_now(tenant_id, target).await?;
+            let look = DriftLook {
+                at: self.clock.now(),
+                version: drift.version,
+                alarms: drift.alarms.clone(),
+            };
+            self.scoring.set_drift(tenant_id, look);
+            Ok(drift)
         }
         #[cfg(not(feature = "training"))]
         {

@@ -241,6 +241,7 @@ impl Node {
         if let Some(checkpoints) = &checkpoints {
             let scoring = scoring_runtime.handle();
             spawn_background(&live, scoring, &lake, &definitions, &background, &tasks);
+            tasks.spawn(Arc::clone(&models).watch(background.clone()));
             tasks.spawn(Arc::clone(&models).retrain(background.clone()));
             let interval = Duration::from_millis(settings.server.scoring_checkpoint_interval_ms.max(1));
             tasks.spawn(Arc::clone(checkpoints).run(interval, background.clone()));

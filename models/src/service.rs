@@ -1,6 +1,7 @@
 //! Answers for scores, now and as of the past: gathers facts, calls the pure functions, says why.
 
 mod changes;
+mod drift;
 mod explain;
 mod memory;
 mod objects;
@@ -27,6 +28,7 @@ use revgauge_contract::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use drift::DriftLook;
 pub(crate) use memory::log_entries;
 pub use memory::{Memories, TenantCuts, TierLog, TierMemory};
 pub(crate) use view::{ContactView, Tiers, View, account_scores, contact_scores};
@@ -72,6 +74,8 @@ pub struct Scoring {
     memories: RwLock<Memories>,
     /// Models of deals by tenant.
     win_models: RwLock<HashMap<Arc<str>, WinModels>>,
+    /// Looks for drift by tenant, in the order of their instants.
+    drift_looks: RwLock<HashMap<Arc<str>, Vec<DriftLook>>>,
 }
 
 /// Models of deals in the order of the instants from which they were in force; none where none was.
@@ -103,6 +107,7 @@ impl Scoring {
             definitions: RwLock::new(std::iter::once((None, first)).collect()),
             memories: RwLock::default(),
             win_models: RwLock::default(),
+            drift_looks: RwLock::default(),
         }
     }
 
@@ -315,6 +320,7 @@ impl ScoreService for Scoring {
                 alerts.extend(crate::deal::deal_alerts(&view.definitions, &facts, at));
             }
         }
+        alerts.extend(self.drift_alerts(tenant_id, knowledge));
         let rank = |alert: &Alert| match alert.severity.as_str() {
             "high" => 0,
             "medium" => 1,

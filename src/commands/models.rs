@@ -229,7 +229,7 @@ fn drifted(drift: &Value) {
     );
     let alarms = drift["alarms"].as_array().map_or(&[][..], Vec::as_slice);
     for alarm in alarms {
-        say!("alarm: {}", text(alarm));
+        say!("alarm: {}", text(&alarm["message"]));
     }
     if alarms.is_empty() {
         say!("no alarm");

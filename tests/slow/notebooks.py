@@ -22,7 +22,8 @@ def main(executable, python):
     notebooks = sorted(pathlib.Path("notebooks").glob("*.ipynb"))
     assert notebooks, "no notebook found: run from the project's folder"
     with tempfile.TemporaryDirectory() as store, tempfile.TemporaryFile("w+") as log:
-        demo = [executable, "--store", store, "demo", "--rate", "0"]
+        # Thirteen months, so that there are past months to judge forecasts by and rows to train on.
+        demo = [executable, "--store", store, "demo", "--rate", "0", "--accounts", "200", "--days", "400"]
         server = subprocess.Popen(demo, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             url = key = None

@@ -139,8 +139,38 @@ pub struct Drift {
     pub win_rate: f64,
     /// Standard error of that share under the model.
     pub standard_error: f64,
-    /// What is wrong, for people; empty when nothing is.
-    pub alarms: Vec<String>,
+    /// What is wrong; empty when nothing is. The same alarms are among the tenant's alerts until a newer look or version.
+    pub alarms: Vec<DriftAlarm>,
+}
+
+/// One thing that has moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftAlarm {
+    /// What kind of thing: the population of a column, or outcomes against what was said.
+    pub rule: DriftRule,
+    /// For people.
+    pub message: String,
+}
+
+/// Kinds of drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftRule {
+    /// Outcomes miss the probabilities given.
+    ModelCalibration,
+    /// A column's values are of another population than the training's.
+    ModelPopulation,
+}
+
+impl DriftRule {
+    /// The rule's name among alerts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ModelCalibration => "model_calibration",
+            Self::ModelPopulation => "model_population",
+        }
+    }
 }
 
 /// Answers questions about models and trains them. All changes are durable when they return.

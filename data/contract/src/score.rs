@@ -110,7 +110,7 @@ pub struct ChangeExplanation {
     pub parts: Vec<Contribution>,
 }
 
-/// An alert on a deal, contact or account.
+/// An alert on a deal, contact or account, or on the tenant's own models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// What.

@@ -88,17 +88,29 @@ pub(crate) fn instant(text: &str) -> Option<Timestamp> {
 impl DealHistory {
     /// Folds the changes of each field of one deal.
     #[must_use]
-    pub fn fold(mut fields: BTreeMap<String, Vec<FieldValue>>, catalogue: &StageCatalogue) -> Self {
+    pub fn fold(fields: BTreeMap<String, Vec<FieldValue>>, catalogue: &StageCatalogue) -> Self {
         let times = fields
             .values()
             .flatten()
             .filter_map(|change| time_of(&change.order_key));
-        let (first_change, last_change) = times.fold((None, None), |(first, last), at| {
-            (
-                Some(first.map_or(at, |held: Timestamp| held.min(at))),
-                last.max(Some(at)),
-            )
-        });
+        let span = times.fold(None, widened);
+        Self::fold_read(fields, span, catalogue)
+    }
+
+    /// Whether the values of a field are read, or only the instants of its changes.
+    pub(crate) fn reads(field: &str) -> bool {
+        [STAGE_FIELDS, CLOSE_FIELDS, CREATED_FIELDS, AMOUNT_FIELDS, OWNER_FIELDS]
+            .iter()
+            .any(|names| names.contains(&field))
+    }
+
+    /// As [`DealHistory::fold`] of the fields that are read, given the first and last change of any field.
+    pub(crate) fn fold_read(
+        mut fields: BTreeMap<String, Vec<FieldValue>>,
+        span: Option<(Timestamp, Timestamp)>,
+        catalogue: &StageCatalogue,
+    ) -> Self {
+        let (first_change, last_change) = span.unzip();
         for changes in fields.values_mut() {
             changes.sort();
         }
@@ -145,6 +157,11 @@ impl DealHistory {
     pub fn stage_entered_at(&self) -> Option<Timestamp> {
         self.stages.last().map(|spell| spell.from)
     }
+}
+
+/// A span of time that holds one more instant.
+pub(crate) fn widened(span: Option<(Timestamp, Timestamp)>, at: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    Some(span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))))
 }
 
 fn time_of(order_key: &str) -> Option<Timestamp> {

@@ -279,7 +279,7 @@ fn landmarks(
         let Some(first) = deal.changes().next().map(|change| change.known_at) else {
             continue;
         };
-        if first > at || facts_at(deal, stages, at).is_none() {
+        if first > at || !deal.state_at(at).exists() {
             continue;
         }
         let end = ended(deal, stages, at);

@@ -90,8 +90,10 @@ pub fn counted(row: &DealRow<'_>, stages_passed: &[&str]) -> Vec<(String, String
     values
 }
 
+/// `2^((t - landmark) / half-life)`, held to a thousand half-lives either way, within which it is a number above 0.
 fn weight(ended: Timestamp) -> f64 {
-    ((ended.micros() - LANDMARK_US) as f64 / DAY_US as f64 / HALF_LIFE_DAYS).exp2()
+    let half_lives = (ended.micros() as f64 - LANDMARK_US as f64) / DAY_US as f64 / HALF_LIFE_DAYS;
+    half_lives.clamp(-1_000.0, 1_000.0).exp2()
 }
 
 impl NaiveBayes {
@@ -176,6 +178,18 @@ mod tests {
             let now = model.judge(&values("a"), at(0)).log_odds;
             assert!(now > before && now - before < 0.6, "no cliff: {before} {now}");
             before = now;
+        }
+    }
+
+    #[test]
+    fn instants_beyond_all_reason_give_numbers() {
+        let mut counts = NaiveBayes::default();
+        for day in [-10_000_000, 0, 10_000_000] {
+            counts.add(&values("Demo"), day == 0, at(day));
+        }
+        for day in [-10_000_000, 0, 10_000_000] {
+            let judged = counts.judge(&values("Demo"), at(day));
+            assert!(judged.log_odds.is_finite() && judged.deals.is_finite(), "{judged:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use revgauge_contract::{
 use super::encode::Cell;
 use crate::{
     changelog::ObjectLog,
-    deal::{DealFacts, DealHistory, FieldValue},
+    deal::{DealFacts, DealHistory, FieldValue, widened},
     decay::decayed,
     directory::{STAGE_FIELDS, StageCatalogue, number},
     facts::{ActivityRow, Fields},
@@ -179,7 +179,12 @@ pub fn facts_at(log: ObjectLog<'_>, stages: &StageCatalogue, at: Timestamp) -> O
     }
     let fields = state.fields();
     let mut values: std::collections::BTreeMap<String, Vec<FieldValue>> = std::collections::BTreeMap::new();
+    let mut span = None;
     for change in log.changes().take_while(|change| change.known_at <= at) {
+        span = widened(span, change.event_time);
+        if !DealHistory::reads(change.field) {
+            continue;
+        }
         let value = FieldValue {
             order_key: change.order.key(),
             value: change.value.map(str::to_owned),
@@ -195,7 +200,7 @@ pub fn facts_at(log: ObjectLog<'_>, stages: &StageCatalogue, at: Timestamp) -> O
         deal_id: log.id().to_owned(),
         account_id: None,
         outcome: stages.outcome(&fields),
-        history: DealHistory::fold(values, stages),
+        history: DealHistory::fold_read(values, span, stages),
         fields,
         activity: Vec::new(),
         contacts: Vec::new(),

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use revgauge_contract::{Timestamp, time::DAY_US};
 use revgauge_models::{
     changelog::{ChangeLog, ObjectLog},
+    deal::DealFacts,
     directory::{Outcome, StageCatalogue},
     win::{
         encode::Cell,
@@ -92,6 +93,8 @@ pub struct DealSet {
 
 struct Row<'a> {
     log: ObjectLog<'a>,
+    /// Place of the deal in the log.
+    number: usize,
     at: Timestamp,
     known: Timestamp,
     won: bool,
@@ -121,11 +124,11 @@ pub fn deal_set(
         .clamp(1.0, 730.0);
     let horizon = (horizon_days * DAY_US as f64) as i64;
     let mut rows = Vec::new();
-    for (deal, end) in log.logs().zip(&ends) {
+    for (number, (deal, end)) in log.logs().zip(&ends).enumerate() {
         let Some(first) = deal.changes().next().map(|change| change.known_at) else {
             continue;
         };
-        if facts_at(deal, stages, now).is_none() {
+        if !deal.state_at(now).exists() {
             continue;
         }
         for age in &settings.landmark_days {
@@ -141,13 +144,15 @@ pub fn deal_set(
             };
             rows.push(Row {
                 log: deal,
+                number,
                 at,
                 known,
                 won,
             });
         }
     }
-    rows.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.log.id().cmp(b.log.id())));
+    // Rows of one instant stand by deal: the log gives its deals by id.
+    rows.sort_by_key(|row| (row.at, row.number));
     if rows.len() > settings.max_rows {
         let all = rows.len();
         let mut place = 0;
@@ -156,17 +161,25 @@ pub fn deal_set(
             place * settings.max_rows / all > (place - 1) * settings.max_rows / all
         });
     }
-    let mut held = Builder::default();
+    // A deal's newest facts are read once for all its rows, so rows are made deal by deal and put in order of time after.
+    rows.sort_by_key(|row| (row.number, row.at));
+    let (mut held, mut newest) = (Builder::default(), Builder::default());
+    let mut last: Option<(usize, DealFacts)> = None;
     rows.retain(|row| {
         let Some(facts) = facts_at(row.log, stages, row.at).filter(|facts| facts.outcome == Outcome::Open)
         else {
             return false;
         };
+        if last.as_ref().is_none_or(|(number, _)| *number != row.number) {
+            last = facts_at(row.log, stages, now).map(|facts| (row.number, facts));
+        }
+        let Some((_, last)) = &last else { return false };
         held.push(
             &DealRow::of(&facts, row.at),
             facts.fields.get("account_id"),
             row.log.id(),
         );
+        newest.push(&DealRow::of(last, row.known), None, row.log.id());
         true
     });
     if rows.is_empty() {
@@ -175,28 +188,24 @@ pub fn deal_set(
             horizon_days,
         });
     }
-    let asked: Vec<(&str, Timestamp)> = rows.iter().map(|row| (row.log.id(), row.at)).collect();
-    let then = activity.as_of(&asked).map_err(DealSetError::Join)?;
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|place| (rows[*place].at, rows[*place].number));
+    held.reorder(&order);
+    newest.reorder(&order);
+    let mut rows: Vec<Option<Row<'_>>> = rows.into_iter().map(Some).collect();
+    let rows: Vec<Row<'_>> = order.iter().filter_map(|place| rows[*place].take()).collect();
+
+    let running = activity.running().map_err(DealSetError::Join)?;
+    let asked = |of: fn(&Row<'_>) -> Timestamp| -> Vec<(&str, Timestamp)> {
+        rows.iter().map(|row| (row.log.id(), of(row))).collect()
+    };
+    let then = activity
+        .as_of(&running, &asked(|row| row.at))
+        .map_err(DealSetError::Join)?;
+    let last = activity
+        .as_of(&running, &asked(|row| row.known))
+        .map_err(DealSetError::Join)?;
     let fields = held.frequent_fields(settings.max_fields);
-    let (mut newest, mut cache): (Builder, Option<(String, revgauge_models::deal::DealFacts)>) =
-        (Builder::default(), None);
-    let mut last = vec![now; rows.len()];
-    for (row, last) in rows.iter().zip(&mut last) {
-        if cache.as_ref().is_none_or(|(id, _)| id != row.log.id())
-            && let Some(facts) = facts_at(row.log, stages, now)
-        {
-            cache = Some((row.log.id().to_owned(), facts));
-        }
-        let Some((_, facts)) = &cache else { continue };
-        *last = row.known;
-        newest.push(&DealRow::of(facts, row.known), None, row.log.id());
-    }
-    let asked_last: Vec<(&str, Timestamp)> = rows
-        .iter()
-        .zip(&last)
-        .map(|(row, last)| (row.log.id(), *last))
-        .collect();
-    let last = activity.as_of(&asked_last).map_err(DealSetError::Join)?;
     let won: Vec<bool> = rows.iter().map(|row| row.won).collect();
     let at: Vec<f64> = rows.iter().map(|row| days(row.at)).collect();
     Ok(DealSet {
@@ -240,7 +249,8 @@ pub fn landmark_rows(
             }
         }
     }
-    let activity = activity.as_of(&asked).map_err(DealSetError::Join)?;
+    let running = activity.running().map_err(DealSetError::Join)?;
+    let activity = activity.as_of(&running, &asked).map_err(DealSetError::Join)?;
     let fields: Vec<String> = columns
         .iter()
         .filter_map(|column| column.strip_prefix(FIELD_PREFIX).map(str::to_owned))
@@ -308,6 +318,22 @@ impl Builder {
         let next = self.group_of.len();
         self.groups.push(*self.group_of.entry(group).or_insert(next));
         self.rows += 1;
+    }
+
+    /// Puts the rows in another order: the row at `order[place]` comes to `place`.
+    fn reorder(&mut self, order: &[usize]) {
+        for column in &mut self.numbers {
+            *column = order.iter().map(|row| column[*row]).collect();
+        }
+        self.stages = order.iter().map(|row| self.stages[*row].take()).collect();
+        self.groups = order.iter().map(|row| self.groups[*row]).collect();
+        let mut place_of = vec![0; order.len()];
+        for (place, row) in order.iter().enumerate() {
+            place_of[*row] = place;
+        }
+        for (row, _) in self.fields.values_mut().flatten() {
+            *row = place_of[*row];
+        }
     }
 
     fn frequent_fields(&self, most: usize) -> Vec<String> {

@@ -234,7 +234,10 @@ fn fit_set(set: &DealSet, settings: &WinSettings, made: &mut Made) -> Result<(),
     let fitted = match fit(&table, &rows, &plan) {
         Ok(fitted) => fitted,
         // Cold counts answer until there is enough.
-        Err(FitError::TooFew { .. }) => return Ok(()),
+        Err(error @ FitError::TooFew { .. }) => {
+            made.choice = format!("cold counts alone: {error}");
+            return Ok(());
+        }
         Err(error) => return Err(TrainError::Fit(error)),
     };
     if settings.probe_rows > 0 {

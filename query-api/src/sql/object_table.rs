@@ -239,7 +239,7 @@ pub(super) const ALERTS: &[Column] = &[
         "entity_kind",
         Reading::Text,
         &["entity_kind"],
-        "contact, account or deal",
+        "contact, account, deal, or tenant for its own models",
         "",
     ),
     column("entity_id", Reading::Text, &["entity_id"], "which", ""),

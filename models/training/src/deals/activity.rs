@@ -112,8 +112,13 @@ impl Activity {
         self.events.is_empty()
     }
 
-    /// The activity columns of deals at instants, in the order asked: one `Vec` a column, as [`NUMBERS`] has them.
-    pub(super) fn as_of(&self, asked: &[(&str, Timestamp)]) -> Result<Vec<Vec<f64>>, String> {
+    /// The activity columns of deals at instants, in the order asked: one `Vec` a column, as [`NUMBERS`] has them. `running`
+    /// is [`Activity::running`], made once for several questions.
+    pub(super) fn as_of(
+        &self,
+        running: &DataFrame,
+        asked: &[(&str, Timestamp)],
+    ) -> Result<Vec<Vec<f64>>, String> {
         let mut order: Vec<usize> = (0..asked.len()).collect();
         order.sort_by_key(|place| asked[*place].1);
         // A deal without any event gets a number that no event has.
@@ -129,7 +134,7 @@ impl Activity {
         .map_err(|error| error.to_string())?;
         let joined = left
             .join_asof_by(
-                &self.running()?,
+                running,
                 "at",
                 "known",
                 ["deal"],
@@ -157,7 +162,7 @@ impl Activity {
     }
 
     /// Running sums of each deal in order of knowledge, then sorted by knowledge alone for the join.
-    fn running(&self) -> Result<DataFrame, String> {
+    pub(super) fn running(&self) -> Result<DataFrame, String> {
         let mut order: Vec<u32> = (0..self.events.len() as u32).collect();
         order.sort_by_key(|place| {
             let event = &self.events[*place as usize];

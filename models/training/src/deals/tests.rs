@@ -246,7 +246,7 @@ proptest! {
         let mut activity = Activity::default();
         activity.push(&events(&rows)).unwrap();
         let asked: Vec<(&str, Timestamp)> = asked.iter().map(|(deal, day)| (deals[*deal], Timestamp(START + day * DAY_US))).collect();
-        let joined = activity.as_of(&asked).unwrap();
+        let joined = activity.as_of(&activity.running().unwrap(), &asked).unwrap();
         for (place, (deal, at)) in asked.iter().enumerate() {
             let known: Vec<ActivityRow> = rows
                 .iter()

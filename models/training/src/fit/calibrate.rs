@@ -1,5 +1,5 @@
-//! Which calibration do held-out rows ask for? None, a shift, Platt's line, beta's curve or isotonic steps, chosen on rows
-//! that the calibration itself was not learnt from.
+//! Which calibration do held-out rows ask for? The mean of lines, whole and half, each weighed by how it did on rows that it was
+//! not learnt from; or a curve, where one does clearly better.
 
 use revgauge_models::win::artifact::{bend, sigmoid};
 
@@ -7,6 +7,12 @@ use crate::metrics::{calibration_error, platt, row_loss};
 
 /// Half-lives of the calibration's memory tried, as shares of the held-out rows.
 const MEMORIES: [f64; 4] = [f64::INFINITY, 0.5, 0.25, 0.12];
+/// How much of a learnt correction is made: all, or half. The serving model was fitted on newer rows than those whose answers
+/// taught the correction, so part of what it corrects is gone already.
+const SHARES: [f64; 2] = [1.0, 0.5];
+/// Cost by which a calibration's weight in the mean falls to 1/e, nats: what a choice between them is uncertain by on a few
+/// thousand rows (ADR 065).
+const TEMPERATURE: f64 = 0.002;
 /// Rows a step of the isotonic map holds at least.
 const STEP_ROWS: usize = 40;
 /// Between these log-odds the beta curve is drawn, straight on beyond them.
@@ -18,10 +24,10 @@ const CORNERS: usize = 49;
 enum Way {
     /// As the model says.
     Raw,
-    /// A shift of all log-odds.
-    Shift(f64),
-    /// A straight line, forgetting with this half-life.
-    Line(f64),
+    /// A shift of all log-odds, forgetting with this half-life, made to this share.
+    Shift(f64, f64),
+    /// A straight line, likewise.
+    Line(f64, f64),
     /// Beta calibration (Kull, Silva Filho and Flach 2017): three numbers.
     Beta,
     /// Isotonic regression by pooled adjacent violators, shrunk steps joined by straight pieces.
@@ -39,6 +45,34 @@ pub(super) struct Calibration {
 }
 
 impl Calibration {
+    fn line(slope: f64, offset: f64) -> Self {
+        let name = if (slope - 1.0).abs() < 0.005 && offset.abs() < 0.005 {
+            "no calibration".to_owned()
+        } else {
+            format!("calibration slope {slope:.2}, shift {offset:+.2}")
+        };
+        Self {
+            slope,
+            offset,
+            curve: Vec::new(),
+            name,
+        }
+    }
+
+    fn curve(name: &str, curve: Vec<[f64; 2]>) -> Self {
+        Self {
+            slope: 1.0,
+            offset: 0.0,
+            curve,
+            name: name.to_owned(),
+        }
+    }
+
+    /// This share of the correction, the rest as the model says.
+    fn in_part(slope: f64, offset: f64, share: f64) -> Self {
+        Self::line(share * slope + 1.0 - share, share * offset)
+    }
+
     /// Log-odds after calibration.
     pub(super) fn apply(&self, log_odds: f64) -> f64 {
         bend(&self.curve, self.slope * log_odds + self.offset)
@@ -47,52 +81,75 @@ impl Calibration {
 
 /// The calibration chosen, fitted on all held-out rows, and the held-out rows each calibrated by others.
 ///
-/// `ends` are the ends of the blocks. With `ordered` a block is calibrated by the blocks before it; else by all others. The
-/// criterion is the mean log-loss and the square of the expected calibration error, which is of the same size; a curve must
-/// beat what is straight by a standard error, for it has more freedom to be wrong.
+/// `ends` are the ends of the blocks. With `ordered` a block is calibrated by the blocks before it; else by all others.
+///
+/// ```text
+/// cost   = mean log-loss + (expected calibration error)^2      (both of the same size)
+/// weight = exp(-(cost - least cost) / temperature), made to sum to 1
+/// ```
+/// The mean of lines in log-odds is a line. A curve has more freedom to be wrong: it must beat that mean by a standard error.
 pub(super) fn choose(
     log_odds: &[f64],
     won: &[bool],
     ends: &[usize],
     ordered: bool,
 ) -> (Calibration, Vec<f64>) {
-    let mut ways = vec![Way::Raw, Way::Shift(f64::INFINITY)];
-    if ordered {
-        ways.extend(MEMORIES[1..].iter().map(|memory| Way::Shift(*memory)));
-        ways.extend(MEMORIES.map(Way::Line));
-    } else {
-        ways.push(Way::Line(f64::INFINITY));
-    }
-    ways.extend([Way::Beta, Way::Isotonic]);
     let from = if ordered && ends.len() > 1 { ends[0] } else { 0 };
-    let tried: Vec<(Way, Vec<f64>)> = ways
-        .into_iter()
-        .map(|way| (way, crossed(way, log_odds, won, ends, ordered)))
-        .collect();
-    let losses = |calibrated: &[f64]| -> Vec<f64> {
-        (from..won.len())
+    let judged = |calibrated: &[f64]| -> (f64, Vec<f64>) {
+        let losses: Vec<f64> = (from..won.len())
             .map(|row| row_loss(calibrated[row], won[row]))
-            .collect()
-    };
-    let mut best: Option<(Way, Vec<f64>, f64, Vec<f64>)> = None;
-    for (way, calibrated) in tried {
-        let own = losses(&calibrated);
-        let mean = own.iter().sum::<f64>() / own.len().max(1) as f64;
+            .collect();
         let probabilities: Vec<f64> = calibrated[from..].iter().map(|x| sigmoid(*x)).collect();
-        let cost = mean + calibration_error(&probabilities, &won[from..]).powi(2);
-        let curved = matches!(way, Way::Beta | Way::Isotonic);
-        let better = best.as_ref().is_none_or(|(_, _, held, before)| {
-            let margin = if curved { paired_error(before, &own) } else { 0.0 };
-            cost + margin < *held
-        });
-        if better {
-            best = Some((way, calibrated, cost, own));
+        let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+        (mean + calibration_error(&probabilities, &won[from..]).powi(2), losses)
+    };
+    let tried: Vec<(Way, Vec<f64>, f64)> = lines(ordered)
+        .into_iter()
+        .map(|way| {
+            let calibrated = crossed(way, log_odds, won, ends, ordered);
+            let (cost, _) = judged(&calibrated);
+            (way, calibrated, cost)
+        })
+        .collect();
+    let least = tried.iter().map(|(_, _, cost)| *cost).fold(f64::INFINITY, f64::min);
+    let weights: Vec<f64> = tried
+        .iter()
+        .map(|(_, _, cost)| ((least - cost) / TEMPERATURE).exp())
+        .collect();
+    let total: f64 = weights.iter().sum();
+    let (mut slope, mut offset, mut calibrated) = (0.0, 0.0, vec![0.0; won.len()]);
+    for ((way, own, _), weight) in tried.iter().zip(&weights) {
+        let share = weight / total;
+        let line = learn(*way, log_odds, won);
+        slope += share * line.slope;
+        offset += share * line.offset;
+        for (sum, own) in calibrated.iter_mut().zip(own) {
+            *sum += share * own;
         }
     }
-    let (way, calibrated) = best.map_or((Way::Raw, log_odds.to_vec()), |(way, calibrated, _, _)| {
-        (way, calibrated)
-    });
-    (learn(way, log_odds, won), calibrated)
+    let mut best = (Calibration::line(slope, offset), calibrated);
+    let (mut cost, mut before) = judged(&best.1);
+    for way in [Way::Beta, Way::Isotonic] {
+        let calibrated = crossed(way, log_odds, won, ends, ordered);
+        let (own, losses) = judged(&calibrated);
+        if own + paired_error(&before, &losses) < cost {
+            best = (learn(way, log_odds, won), calibrated);
+            (cost, before) = (own, losses);
+        }
+    }
+    best
+}
+
+/// The lines that are averaged. Without an order of time nothing is forgotten.
+fn lines(ordered: bool) -> Vec<Way> {
+    let memories = if ordered { &MEMORIES[..] } else { &MEMORIES[..1] };
+    let mut ways = vec![Way::Raw];
+    for memory in memories {
+        for share in SHARES {
+            ways.extend([Way::Shift(*memory, share), Way::Line(*memory, share)]);
+        }
+    }
+    ways
 }
 
 /// Standard error of the mean difference of paired losses.
@@ -125,40 +182,21 @@ fn crossed(way: Way, log_odds: &[f64], won: &[bool], ends: &[usize], ordered: bo
 }
 
 fn learn(way: Way, log_odds: &[f64], won: &[bool]) -> Calibration {
-    let none = |name: &str| Calibration {
-        slope: 1.0,
-        offset: 0.0,
-        curve: Vec::new(),
-        name: name.to_owned(),
-    };
     if log_odds.is_empty() {
-        return none("no calibration");
+        return Calibration::line(1.0, 0.0);
     }
     match way {
-        Way::Raw => none("no calibration"),
-        Way::Shift(memory) => {
+        Way::Raw => Calibration::line(1.0, 0.0),
+        Way::Shift(memory, share) => {
             let offset = shift(log_odds, won, &ages(won.len(), memory));
-            Calibration {
-                offset,
-                ..none(&format!("shift {offset:+.2}"))
-            }
+            Calibration::in_part(1.0, offset, share)
         }
-        Way::Line(memory) => {
+        Way::Line(memory, share) => {
             let (slope, offset) = platt(log_odds, won, &ages(won.len(), memory));
-            Calibration {
-                slope,
-                offset,
-                ..none(&format!("Platt slope {slope:.2}"))
-            }
+            Calibration::in_part(slope, offset, share)
         }
-        Way::Beta => Calibration {
-            curve: beta(log_odds, won),
-            ..none("beta")
-        },
-        Way::Isotonic => Calibration {
-            curve: isotonic(log_odds, won),
-            ..none("isotonic")
-        },
+        Way::Beta => Calibration::curve("beta", beta(log_odds, won)),
+        Way::Isotonic => Calibration::curve("isotonic", isotonic(log_odds, won)),
     }
 }
 
@@ -299,7 +337,7 @@ mod tests {
             let (x, won): (Vec<f64>, Vec<bool>) = rows.into_iter().unzip();
             let mut points = points;
             points.sort_by(f64::total_cmp);
-            for way in [Way::Raw, Way::Shift(0.5), Way::Line(f64::INFINITY), Way::Beta, Way::Isotonic] {
+            for way in [Way::Raw, Way::Shift(0.5, 0.5), Way::Line(f64::INFINITY, 1.0), Way::Beta, Way::Isotonic] {
                 let calibration = learn(way, &x, &won);
                 for pair in points.windows(2) {
                     let (low, high) = (calibration.apply(pair[0]), calibration.apply(pair[1]));
@@ -328,5 +366,42 @@ mod tests {
         for point in [-2.0, -1.0, 1.0, 2.0] {
             assert!((sigmoid(chosen.apply(point)) - sigmoid(truth(point))).abs() < 0.04);
         }
+    }
+
+    proptest! {
+        /// Neither one class alone nor a model that says one thing of all rows gives anything but finite numbers, and what is
+        /// chosen still rises.
+        #[test]
+        fn whatever_was_held_out_a_rising_finite_calibration_is_chosen(
+            rows in prop::collection::vec((prop::sample::select(vec![-30.0, -1.0, 0.0, 0.3, 30.0]), any::<bool>()), 8..200),
+            all in prop::option::of(any::<bool>()),
+            ordered in any::<bool>(),
+        ) {
+            let (x, won): (Vec<f64>, Vec<bool>) = rows.into_iter().unzip();
+            let won: Vec<bool> = won.into_iter().map(|won| all.unwrap_or(won)).collect();
+            let ends = [won.len() / 4, won.len() / 2, won.len()];
+            let (chosen, calibrated) = choose(&x, &won, &ends, ordered);
+            prop_assert_eq!(calibrated.len(), won.len());
+            prop_assert!(calibrated.iter().all(|x| x.is_finite()));
+            prop_assert!(chosen.slope.is_finite() && chosen.slope >= 0.0 && chosen.offset.is_finite());
+            prop_assert!(chosen.apply(-3.0) <= chosen.apply(3.0) + 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_correction_that_later_blocks_need_by_half_is_made_by_half() {
+        // 12 % of every block are won; the models, fitted on ever more of such rows, say 4 to 8.5 %.
+        let (mut x, mut won, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for said in [0.04_f64, 0.06, 0.075, 0.085] {
+            for row in 0..1000 {
+                x.push((said / (1.0 - said)).ln());
+                won.push(row % 100 < 12);
+            }
+            ends.push(won.len());
+        }
+        let (chosen, _) = choose(&x, &won, &ends, true);
+        let whole = shift(&x, &won, &vec![1.0; won.len()]);
+        let made = chosen.apply(-2.2) + 2.2;
+        assert!(made > 0.2 * whole && made < 0.8 * whole, "{made} of {whole}: {}", chosen.name);
     }
 }

@@ -1,6 +1,6 @@
 //! Fits on made-up rows whose law is known.
 
-use revgauge_models::win::artifact::sigmoid;
+use revgauge_models::win::{artifact::sigmoid, encode::Cell};
 
 use forust_ml::Matrix;
 
@@ -120,6 +120,55 @@ fn one_class_is_an_exact_error() {
         fit(&table, &rows, &plan()),
         Err(FitError::TooFew { rows: 600, won: 600 })
     ));
+}
+
+#[test]
+fn columns_that_say_nothing_and_cells_never_seen_give_numbers() {
+    let mut table = sample(1.5);
+    let count = table.won.len();
+    let number = |of: &dyn Fn(usize) -> f64| Column::Numeric((0..count).map(of).collect());
+    table.push("constant", number(&|_| 5.0));
+    table.push("all missing", number(&|_| f64::NAN));
+    table.push("infinite", number(&|row| if row % 2 == 0 { f64::INFINITY } else { f64::NEG_INFINITY }));
+    table.push("huge", number(&|row| if row == 7 { -1e300 } else { 1e300 }));
+    table.push("negative or zero", number(&|row| -((row % 3) as f64)));
+    table.push("never filled in", Column::Text(vec![None; count]));
+    table.push("one level", Column::Text(vec![Some("x".to_owned()); count]));
+    let rows: Vec<usize> = (0..count).collect();
+    let fitted = fit(&table, &rows, &plan()).unwrap();
+    assert!(fitted.signal, "{}", fitted.choice);
+    let artifact = WinArtifact::from_json(&fitted.artifact.to_json().unwrap()).unwrap();
+    let sound = |cells: &[Cell<'_>]| {
+        let judged = artifact.judge(cells);
+        let sum = judged.base + judged.contributions.iter().sum::<f64>();
+        assert!(judged.probability > 0.0 && judged.probability < 1.0, "{cells:?}: {judged:?}");
+        assert!((sum - judged.log_odds).abs() < 1e-9, "{cells:?}: {judged:?}");
+        judged
+    };
+    for row in [0, 1, 7, 599] {
+        let judged = sound(&table.row(row));
+        for (column, part) in artifact.columns.iter().zip(&judged.contributions) {
+            let says_nothing = ["constant", "all missing", "never filled in", "one level"];
+            assert!(
+                !says_nothing.contains(&column.name.as_str()) || part.abs() < 1e-9,
+                "{} adds {part}",
+                column.name
+            );
+        }
+    }
+    let odd = [
+        Cell::Missing,
+        Cell::Text("never seen"),
+        Cell::Text(""),
+        Cell::Number(f64::NAN),
+        Cell::Number(f64::INFINITY),
+        Cell::Number(-1e308),
+    ];
+    for cell in odd {
+        sound(&vec![cell; artifact.columns.len()]);
+    }
+    sound(&[]);
+    sound(&[Cell::Number(0.0)]);
 }
 
 #[test]

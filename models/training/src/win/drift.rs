@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use revgauge_contract::{Timestamp, time::DAY_US};
+use revgauge_contract::{
+    Timestamp,
+    models::{DriftAlarm, DriftRule},
+    time::DAY_US,
+};
 use revgauge_models::{
     changelog::ChangeLog,
     directory::StageCatalogue,
@@ -36,8 +40,8 @@ pub struct Drifted {
     pub win_rate: f64,
     /// Standard error of that share under the model, deals counted once.
     pub standard_error: f64,
-    /// What is wrong, for people.
-    pub alarms: Vec<String>,
+    /// What is wrong.
+    pub alarms: Vec<DriftAlarm>,
 }
 
 /// Compares rows of landmarks since `trained_at` with those it was trained on, and outcomes since with probabilities.
@@ -81,9 +85,10 @@ pub fn drift(
         drifted.columns.sort_by(|a, b| b.1.total_cmp(&a.1));
     }
     for (name, index) in drifted.columns.iter().filter(|(_, index)| *index > MOVED) {
-        drifted.alarms.push(format!(
-            "the deals' {name} has moved since the training (stability index {index:.2})"
-        ));
+        drifted.alarms.push(DriftAlarm {
+            rule: DriftRule::ModelPopulation,
+            message: format!("the deals' {name} has moved since the training (stability index {index:.2})"),
+        });
     }
     let set = match deal_set(log, stages, activity, now, settings) {
         Ok(set) => set,
@@ -108,12 +113,15 @@ pub fn drift(
         * (count / deals.len().max(1) as f64).sqrt();
     let gap = drifted.win_rate - drifted.mean_probability;
     if gap.abs() > ALARM_GAP && gap.abs() > ALARM_ERRORS * drifted.standard_error {
-        drifted.alarms.push(format!(
-            "outcomes miss the probabilities: {:.0} % said, {:.0} % won of {} rows since the training",
-            drifted.mean_probability * 100.0,
-            drifted.win_rate * 100.0,
-            rows.len()
-        ));
+        drifted.alarms.push(DriftAlarm {
+            rule: DriftRule::ModelCalibration,
+            message: format!(
+                "outcomes miss the probabilities: {:.0} % said, {:.0} % won of {} rows since the training",
+                drifted.mean_probability * 100.0,
+                drifted.win_rate * 100.0,
+                rows.len()
+            ),
+        });
     }
     Ok(drifted)
 }

@@ -118,3 +118,70 @@ fn a_card_holds_the_probes_and_a_column_to_allow_must_exist() {
     let error = train(&log, &stages, &Activity::default(), at(560), &unknown).unwrap_err();
     assert!(error.to_string().contains("no such column"), "{error}");
 }
+
+#[test]
+fn one_outcome_only_leaves_the_cold_counts_and_says_why() {
+    let stages = StageCatalogue::default();
+    let mut builder = ChangeLogBuilder::new(ChangeLogSettings::default());
+    for deal in 0..60 {
+        let born = START + deal * 2 * DAY_US;
+        for (at, stage) in [(born, "Discovery"), (born + 20 * DAY_US, "Closed Won")] {
+            let order = ChangeOrder::parse(&crm::order_key(None, at)).unwrap();
+            let id = format!("d{deal:02}");
+            builder.push(&id, "stage", order, Some(stage), Timestamp(at)).unwrap();
+        }
+    }
+    let log = builder.build();
+    let made = train(&log, &stages, &Activity::default(), at(400), &settings()).unwrap();
+    assert!(made.model.artifact.is_none() && made.model.trained_share() == 0.0);
+    assert!(made.choice.contains("10 of either outcome"), "{}", made.choice);
+    let said = say(&made, &log, "d00", at(1));
+    assert!(said > 0.5 && said < 1.0, "won by all, yet never certain: {said}");
+}
+
+#[test]
+fn amounts_below_zero_and_a_stage_that_vanished_give_numbers() {
+    let stages = StageCatalogue::default();
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    let mut builder = ChangeLogBuilder::new(ChangeLogSettings::default());
+    let amounts = ["-500", "0", "1e400", "not a number", "", "1200", "-0"];
+    for deal in 0..150 {
+        let id = format!("d{deal:04}");
+        let born = START + deal * 2 * DAY_US;
+        let won = random.random::<f64>() < if deal % 2 == 0 { 0.8 } else { 0.2 };
+        // The stage Legacy was left for good after the first third.
+        let stage = if deal < 50 { "Legacy" } else { "Discovery" };
+        let end = if won { "Closed Won" } else { "Closed Lost" };
+        let source = if deal % 2 == 0 { "partner" } else { "web" };
+        let amount = amounts[deal as usize % amounts.len()];
+        let said = [
+            (born, "stage", stage),
+            (born, "source", source),
+            (born, "amount", amount),
+            (born + 5 * DAY_US, "amount", "-20"),
+            (born + 20 * DAY_US, "stage", end),
+        ];
+        for (at, field, value) in said {
+            let order = ChangeOrder::parse(&crm::order_key(None, at)).unwrap();
+            builder.push(&id, field, order, Some(value), Timestamp(at)).unwrap();
+        }
+    }
+    for (field, value) in [("stage", "Never Heard Of"), ("amount", "-1e308"), ("source", "moon")] {
+        let order = ChangeOrder::parse(&crm::order_key(None, START + 390 * DAY_US)).unwrap();
+        builder.push("odd", field, order, Some(value), at(390)).unwrap();
+    }
+    let log = builder.build();
+    let made = train(&log, &stages, &Activity::default(), at(400), &settings()).unwrap();
+    assert!(made.model.artifact.is_some(), "{}", made.choice);
+    for (deal, day) in [("odd", 391), ("odd", 400), ("d0000", 1), ("d0149", 303)] {
+        let facts = facts_at(log.object(deal).unwrap(), &stages, at(day)).unwrap();
+        let answer = made.model.judge(&facts, at(day));
+        let sum = answer.base + answer.contributions.values().sum::<f64>();
+        assert!(answer.probability > 0.0 && answer.probability < 1.0, "{deal}: {answer:?}");
+        assert!((sum - answer.log_odds).abs() < 1e-9, "{deal}: {answer:?}");
+        let curve = made.model.hazard.as_ref().map(|hazard| hazard.curve(&facts, at(day)));
+        if let Some(curve) = curve {
+            assert!((0.0..=1.0).contains(&curve.won_by(30.0)), "{deal}");
+        }
+    }
+}
