@@ -252,7 +252,7 @@ impl Models {
                         }
                     }
                     // Trained, and none promoted: there is nothing to watch.
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) if error.kind == ErrorKind::NotFound => {}
                     Err(error) => tracing::warn!(%error, tenant_id, "cannot look for drift"),
                 }
             }

@@ -11,6 +11,6 @@ mod tests;
 pub use facts::{DealContact, DealFacts};
 pub(crate) use health::fingerprint as deal_fingerprint;
 pub use health::{deal_alerts, deal_crossing, score_deal};
-pub(crate) use history::{instant, widened};
 pub use history::{Change, DealHistory, FieldValue, Spell};
+pub(crate) use history::{instant, widened};
 pub use medians::{StageMedian, StageMedians};

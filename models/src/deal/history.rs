@@ -99,9 +99,15 @@ impl DealHistory {
 
     /// Whether the values of a field are read, or only the instants of its changes.
     pub(crate) fn reads(field: &str) -> bool {
-        [STAGE_FIELDS, CLOSE_FIELDS, CREATED_FIELDS, AMOUNT_FIELDS, OWNER_FIELDS]
-            .iter()
-            .any(|names| names.contains(&field))
+        [
+            STAGE_FIELDS,
+            CLOSE_FIELDS,
+            CREATED_FIELDS,
+            AMOUNT_FIELDS,
+            OWNER_FIELDS,
+        ]
+        .iter()
+        .any(|names| names.contains(&field))
     }
 
     /// As [`DealHistory::fold`] of the fields that are read, given the first and last change of any field.

@@ -77,9 +77,10 @@ fn alert(tenant_id: &str, version: u32, alarm: &DriftAlarm, since: Option<Timest
         rule: alarm.rule.as_str().to_owned(),
         severity: severity.to_owned(),
         message: format!("win model {version}: {}", alarm.message),
-        advice: "Train again with 'revgauge train deals --promote' and read the new card; until then take the \
+        advice:
+            "Train again with 'revgauge train deals --promote' and read the new card; until then take the \
                  probabilities with care."
-            .to_owned(),
+                .to_owned(),
         since,
     }
 }

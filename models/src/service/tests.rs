@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use revgauge_contract::{
     Timestamp,
     event::EventDraft,
+    models::{DriftAlarm, DriftRule},
     score::{EntityKind, EntityScores, ScoreService, scores_table},
     statistics::Knowledge,
     time::ManualClock,
@@ -13,7 +14,10 @@ use revgauge_contract::{
 use serde_json::json;
 
 use super::*;
-use crate::sample::{Layer1, TENANT, act, crm_event, day};
+use crate::{
+    sample::{Layer1, TENANT, act, crm_event, day},
+    win::{NaiveBayes, WinModel},
+};
 
 fn scoring(layer: &Arc<Layer1>) -> Scoring {
     let clock = Arc::new(ManualClock::at(day(1_000.0)));
@@ -288,5 +292,67 @@ fn tables_objects_alerts_and_keys_agree_with_single_answers() {
             .scores(TENANT, EntityKind::Contact, "nobody", at, Knowledge::Now)
             .await;
         assert_eq!(missing.expect_err("unknown").kind, ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn drift_of_the_serving_model_stands_among_the_alerts_while_that_version_serves() {
+    run(async {
+        let scoring = scoring(&Layer1::of(company()));
+        let served = |version| Served {
+            version,
+            sha256: "ab".into(),
+            model: Arc::new(WinModel {
+                artifact: None,
+                cold: NaiveBayes::default(),
+                hazard: None,
+            }),
+            shadow: None,
+        };
+        let alarm = |rule, message: &str| DriftAlarm {
+            rule,
+            message: message.to_owned(),
+        };
+        let moved = alarm(DriftRule::ModelPopulation, "the column amount has moved");
+        let wrong = alarm(DriftRule::ModelCalibration, "outcomes miss the probabilities");
+        let look = |at, alarms| DriftLook {
+            at,
+            version: 1,
+            alarms,
+        };
+        let found = async |knowledge| -> Vec<(String, String, Option<Timestamp>)> {
+            let alerts = scoring
+                .alerts(TENANT, day(60.0), knowledge)
+                .await
+                .expect("alerts");
+            let of_tenant = alerts
+                .into_iter()
+                .filter(|alert| alert.entity_kind == EntityKind::Tenant);
+            of_tenant
+                .map(|alert| (alert.rule, alert.severity, alert.since))
+                .collect()
+        };
+        let told = |rule: &str, severity: &str, since| (rule.to_owned(), severity.to_owned(), Some(since));
+        scoring.set_drift(TENANT, look(day(10.0), vec![moved.clone()]));
+        assert!(found(Knowledge::Now).await.is_empty(), "no model serves");
+        scoring.set_win_models(TENANT, vec![(day(0.0), Some(served(1)))]);
+        scoring.set_drift(TENANT, look(day(20.0), vec![moved, wrong]));
+        let population = told("model_population", "medium", day(10.0));
+        let calibration = told("model_calibration", "high", day(20.0));
+        assert_eq!(found(Knowledge::Now).await, [calibration, population.clone()]);
+        assert_eq!(found(Knowledge::At(day(15.0))).await, [population]);
+        scoring.set_drift(TENANT, look(day(30.0), Vec::new()));
+        assert!(
+            found(Knowledge::Now).await.is_empty(),
+            "the newest look found nothing"
+        );
+        scoring.set_drift(
+            TENANT,
+            look(day(40.0), vec![alarm(DriftRule::ModelPopulation, "again")]),
+        );
+        let again = told("model_population", "medium", day(40.0));
+        assert_eq!(found(Knowledge::Now).await, [again]);
+        scoring.set_win_models(TENANT, vec![(day(50.0), Some(served(2)))]);
+        assert!(found(Knowledge::Now).await.is_empty(), "another version serves");
     });
 }

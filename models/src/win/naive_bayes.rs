@@ -31,7 +31,7 @@ const PRIOR_DEALS: f64 = 10.0;
 const PRIOR_RATE: f64 = 0.2;
 /// Part of each column's evidence that counts: columns of a deal repeat each other, and naive Bayes would count twice.
 const TEMPER: f64 = 0.6;
-/// Middle of the instants of forward decay: 2020-01-01, a thousand years either way.
+/// Middle of the instants of forward decay: 2020-01-01.
 const LANDMARK_US: i64 = 18_262 * DAY_US;
 
 /// Numbers that speak, and the edges of their classes.
@@ -90,10 +90,10 @@ pub fn counted(row: &DealRow<'_>, stages_passed: &[&str]) -> Vec<(String, String
     values
 }
 
-/// `2^((t - landmark) / half-life)`, held to a thousand half-lives either way, within which it is a number above 0.
+/// `2^((t - landmark) / half-life)`, held to four hundred half-lives either way: their quotients are numbers.
 fn weight(ended: Timestamp) -> f64 {
     let half_lives = (ended.micros() as f64 - LANDMARK_US as f64) / DAY_US as f64 / HALF_LIFE_DAYS;
-    half_lives.clamp(-1_000.0, 1_000.0).exp2()
+    half_lives.clamp(-400.0, 400.0).exp2()
 }
 
 impl NaiveBayes {
@@ -189,7 +189,10 @@ mod tests {
         }
         for day in [-10_000_000, 0, 10_000_000] {
             let judged = counts.judge(&values("Demo"), at(day));
-            assert!(judged.log_odds.is_finite() && judged.deals.is_finite(), "{judged:?}");
+            assert!(
+                judged.log_odds.is_finite() && judged.deals.is_finite(),
+                "{judged:?}"
+            );
         }
     }
 

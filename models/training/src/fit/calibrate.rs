@@ -101,7 +101,10 @@ pub(super) fn choose(
             .collect();
         let probabilities: Vec<f64> = calibrated[from..].iter().map(|x| sigmoid(*x)).collect();
         let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
-        (mean + calibration_error(&probabilities, &won[from..]).powi(2), losses)
+        (
+            mean + calibration_error(&probabilities, &won[from..]).powi(2),
+            losses,
+        )
     };
     let tried: Vec<(Way, Vec<f64>, f64)> = lines(ordered)
         .into_iter()
@@ -111,7 +114,10 @@ pub(super) fn choose(
             (way, calibrated, cost)
         })
         .collect();
-    let least = tried.iter().map(|(_, _, cost)| *cost).fold(f64::INFINITY, f64::min);
+    let least = tried
+        .iter()
+        .map(|(_, _, cost)| *cost)
+        .fold(f64::INFINITY, f64::min);
     let weights: Vec<f64> = tried
         .iter()
         .map(|(_, _, cost)| ((least - cost) / TEMPERATURE).exp())
@@ -402,6 +408,10 @@ mod tests {
         let (chosen, _) = choose(&x, &won, &ends, true);
         let whole = shift(&x, &won, &vec![1.0; won.len()]);
         let made = chosen.apply(-2.2) + 2.2;
-        assert!(made > 0.2 * whole && made < 0.8 * whole, "{made} of {whole}: {}", chosen.name);
+        assert!(
+            made > 0.2 * whole && made < 0.8 * whole,
+            "{made} of {whole}: {}",
+            chosen.name
+        );
     }
 }

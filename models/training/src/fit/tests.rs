@@ -129,7 +129,16 @@ fn columns_that_say_nothing_and_cells_never_seen_give_numbers() {
     let number = |of: &dyn Fn(usize) -> f64| Column::Numeric((0..count).map(of).collect());
     table.push("constant", number(&|_| 5.0));
     table.push("all missing", number(&|_| f64::NAN));
-    table.push("infinite", number(&|row| if row % 2 == 0 { f64::INFINITY } else { f64::NEG_INFINITY }));
+    table.push(
+        "infinite",
+        number(&|row| {
+            if row % 2 == 0 {
+                f64::INFINITY
+            } else {
+                f64::NEG_INFINITY
+            }
+        }),
+    );
     table.push("huge", number(&|row| if row == 7 { -1e300 } else { 1e300 }));
     table.push("negative or zero", number(&|row| -((row % 3) as f64)));
     table.push("never filled in", Column::Text(vec![None; count]));
@@ -141,7 +150,10 @@ fn columns_that_say_nothing_and_cells_never_seen_give_numbers() {
     let sound = |cells: &[Cell<'_>]| {
         let judged = artifact.judge(cells);
         let sum = judged.base + judged.contributions.iter().sum::<f64>();
-        assert!(judged.probability > 0.0 && judged.probability < 1.0, "{cells:?}: {judged:?}");
+        assert!(
+            judged.probability > 0.0 && judged.probability < 1.0,
+            "{cells:?}: {judged:?}"
+        );
         assert!((sum - judged.log_odds).abs() < 1e-9, "{cells:?}: {judged:?}");
         judged
     };

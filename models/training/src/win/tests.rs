@@ -128,7 +128,9 @@ fn one_outcome_only_leaves_the_cold_counts_and_says_why() {
         for (at, stage) in [(born, "Discovery"), (born + 20 * DAY_US, "Closed Won")] {
             let order = ChangeOrder::parse(&crm::order_key(None, at)).unwrap();
             let id = format!("d{deal:02}");
-            builder.push(&id, "stage", order, Some(stage), Timestamp(at)).unwrap();
+            builder
+                .push(&id, "stage", order, Some(stage), Timestamp(at))
+                .unwrap();
         }
     }
     let log = builder.build();
@@ -163,10 +165,16 @@ fn amounts_below_zero_and_a_stage_that_vanished_give_numbers() {
         ];
         for (at, field, value) in said {
             let order = ChangeOrder::parse(&crm::order_key(None, at)).unwrap();
-            builder.push(&id, field, order, Some(value), Timestamp(at)).unwrap();
+            builder
+                .push(&id, field, order, Some(value), Timestamp(at))
+                .unwrap();
         }
     }
-    for (field, value) in [("stage", "Never Heard Of"), ("amount", "-1e308"), ("source", "moon")] {
+    for (field, value) in [
+        ("stage", "Never Heard Of"),
+        ("amount", "-1e308"),
+        ("source", "moon"),
+    ] {
         let order = ChangeOrder::parse(&crm::order_key(None, START + 390 * DAY_US)).unwrap();
         builder.push("odd", field, order, Some(value), at(390)).unwrap();
     }
@@ -177,9 +185,16 @@ fn amounts_below_zero_and_a_stage_that_vanished_give_numbers() {
         let facts = facts_at(log.object(deal).unwrap(), &stages, at(day)).unwrap();
         let answer = made.model.judge(&facts, at(day));
         let sum = answer.base + answer.contributions.values().sum::<f64>();
-        assert!(answer.probability > 0.0 && answer.probability < 1.0, "{deal}: {answer:?}");
+        assert!(
+            answer.probability > 0.0 && answer.probability < 1.0,
+            "{deal}: {answer:?}"
+        );
         assert!((sum - answer.log_odds).abs() < 1e-9, "{deal}: {answer:?}");
-        let curve = made.model.hazard.as_ref().map(|hazard| hazard.curve(&facts, at(day)));
+        let curve = made
+            .model
+            .hazard
+            .as_ref()
+            .map(|hazard| hazard.curve(&facts, at(day)));
         if let Some(curve) = curve {
             assert!((0.0..=1.0).contains(&curve.won_by(30.0)), "{deal}");
         }
