@@ -258,6 +258,11 @@ impl WinArtifact {
         {
             return Err(ArtifactError::Invalid("its calibration curve does not rise"));
         }
+        if !self.columns.iter().all(|column| column.encoding.is_sound()) {
+            return Err(ArtifactError::Invalid(
+                "the encoding of a column holds a number that is out of range",
+            ));
+        }
         for tree in &self.trees {
             if tree.is_empty() {
                 return Err(ArtifactError::Invalid("it holds an empty tree"));

@@ -62,6 +62,32 @@ impl ColumnEncoding {
         }
     }
 
+    /// Whether every cell gives finite numbers.
+    pub(super) fn is_sound(&self) -> bool {
+        match self {
+            Self::Numeric {
+                low,
+                high,
+                mean,
+                deviation,
+                log_mean,
+                log_deviation,
+                missing,
+            } => {
+                let scales = [deviation, log_deviation];
+                [low, high, mean, log_mean, missing]
+                    .into_iter()
+                    .chain(scales)
+                    .all(|number| number.is_finite())
+                    && scales.into_iter().all(|scale| *scale > 0.0)
+                    && low <= high
+            }
+            Self::Category { levels, shares } => {
+                shares.len() == levels.len() + 2 && shares.iter().all(|share| share.is_finite())
+            }
+        }
+    }
+
     /// Writes the numbers of `cell` to `out`, whose length is [`ColumnEncoding::width`]. Never writes a non-finite number.
     pub fn encode(&self, cell: Cell<'_>, out: &mut [f64]) {
         out.fill(0.0);

@@ -129,6 +129,9 @@ impl Table {
     }
 }
 
+/// Numbers beyond this are read as this.
+const LARGEST: f64 = 1e100;
+
 fn numeric(values: &[f64], rows: &[usize]) -> ColumnEncoding {
     let mut known: Vec<f64> = rows
         .iter()
@@ -142,7 +145,9 @@ fn numeric(values: &[f64], rows: &[usize]) -> ColumnEncoding {
             .copied()
             .unwrap_or(0.0)
     };
-    let (low, high) = (at(0.005), at(0.995));
+    // Beyond the limit a square is no number any more.
+    let limited = |share: f64| at(share).clamp(-LARGEST, LARGEST);
+    let (low, high) = (limited(0.005), limited(0.995));
     let clamped = || known.iter().map(|value| value.clamp(low, high));
     let (mean, deviation) = moments(clamped());
     let (log_mean, log_deviation) = moments(clamped().map(signed_log));
