@@ -554,9 +554,15 @@ pub(crate) struct ForecastArgs {
     /// Only this sales pipeline.
     #[arg(long, value_name = "NAME")]
     pub(crate) pipeline: Option<String>,
-    /// Quota of the period.
+    /// Quota of the period, instead of those stored.
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) quota: Option<f64>,
+    /// Tell all amounts in this currency, by the rate of each deal's day.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) currency: Option<String>,
+    /// How good the forecasts of the periods before were, by elapsed share, method, team and person.
+    #[arg(long, conflicts_with_all = ["what_if", "owner", "pipeline", "quota"])]
+    pub(crate) accuracy: bool,
     /// See a deal otherwise: deal-7=0.9 or deal-7=0.9@12000; may be repeated. Nothing stored changes.
     #[arg(long, value_name = "DEAL=PROBABILITY[@AMOUNT]")]
     pub(crate) what_if: Vec<String>,

@@ -3,13 +3,16 @@
 //! Every function is pure: what was known at an instant goes in, the same bits come out. `book` reads the deals as known;
 //! `rates`, `hazards`, `calendar` and `history` learn how deals move and end; `walk` and `created` turn that into
 //! probabilities, `revenue_series` does without deals; `outlook` makes the forecast, `distribution` its range, `record`
-//! measures the methods on past periods, `backtest` does so on many, `service` puts them together.
+//! measures the methods on past periods, `accuracy` tells that by team and person, `currency` and `targets` read rates, quotas and
+//! submissions, `backtest` does so on many, `service` puts them together.
 
+mod accuracy;
 mod backtest;
 mod book;
 mod calendar;
 mod competition;
 mod created;
+mod currency;
 mod distribution;
 mod hazards;
 mod history;
@@ -20,13 +23,16 @@ mod record;
 mod revenue_series;
 mod series;
 mod service;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub use accuracy::HORIZONS;
 pub use backtest::{Backcast, backtest};
 pub use book::{BookDeal, Scope, read_book};
 pub use competition::{Reached, measure_series};
+pub use currency::Rates;
 pub use distribution::{Chance, NewDeals, Simulation, simulate};
 pub use history::{History, Snapshot};
 pub use outlook::{Learnt, METHODS, Outlook};
@@ -34,3 +40,4 @@ pub use rates::StageRates;
 pub use record::{Record, TrackRecord, track_record};
 pub use series::{SERIES_METHODS, SeriesForecast, forecast_series};
 pub use service::{ForecastSettings, Forecasts};
+pub use targets::Targets;

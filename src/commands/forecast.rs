@@ -12,6 +12,17 @@ use crate::{
 /// Asks the forecast and prints it.
 pub(crate) async fn run(context: &Context, args: ForecastArgs) -> Result<()> {
     let client = Client::connect(context).await?;
+    if args.accuracy {
+        let rows = client.sql(&accuracy_sql(&args)).await;
+        client.close().await?;
+        let rows = rows?;
+        if context.common.json {
+            say!("{:#}", Value::Array(rows.rows));
+        } else {
+            say!("{}", rows.table());
+        }
+        return Ok(());
+    }
     let answer = asked(&client, &args).await;
     client.close().await?;
     let answer = answer?;
@@ -29,6 +40,23 @@ pub(crate) async fn run(context: &Context, args: ForecastArgs) -> Result<()> {
     Ok(())
 }
 
+/// The query of `--accuracy`.
+fn accuracy_sql(args: &ForecastArgs) -> String {
+    let text = |text: &Option<String>| {
+        text.as_ref().map_or_else(
+            || "NULL".to_owned(),
+            |text| format!("'{}'", text.replace('\'', "''")),
+        )
+    };
+    format!(
+        "SELECT * FROM forecast_accuracy({}, {}, {}, {}) ORDER BY currency, node_kind, node, elapsed, wape",
+        text(&args.as_of),
+        text(&args.period),
+        text(&args.team_of),
+        text(&args.currency)
+    )
+}
+
 async fn asked(client: &Client, args: &ForecastArgs) -> Result<Value> {
     let what_if = args
         .what_if
@@ -38,7 +66,7 @@ async fn asked(client: &Client, args: &ForecastArgs) -> Result<Value> {
     if !what_if.is_empty() {
         let mut question = json!({
             "period": args.period, "as_of": args.as_of, "team_of": args.team_of, "pipeline": args.pipeline,
-            "quota": args.quota, "what_if": what_if,
+            "quota": args.quota, "currency": args.currency, "what_if": what_if,
         });
         if !args.owner.is_empty() {
             question["owner_ids"] = json!(args.owner);
@@ -55,6 +83,7 @@ async fn asked(client: &Client, args: &ForecastArgs) -> Result<Value> {
         ("team_of", &args.team_of),
         ("pipeline", &args.pipeline),
         ("quota", &quota),
+        ("currency", &args.currency),
     ] {
         if let Some(text) = text {
             path += &format!("&{name}={}", encode(text));
@@ -116,11 +145,27 @@ pub(super) fn page(forecast: &Value, rows: usize) -> String {
         number("past_periods").unwrap_or_default(),
         number("noise_floor").map_or_else(|| "unknown".to_owned(), percent),
     );
+    page += &format!(
+        "  cumulative: commit {}  best case {}  open pipeline {}\n",
+        money("commit_cumulative"),
+        money("best_case_cumulative"),
+        money("pipeline_cumulative"),
+    );
+    if number("submitted").is_some() {
+        page += &format!("  submitted as commit: {}\n", money("submitted"));
+    }
     if let (Some(attained), Some(chance)) = (number("attainment"), number("attainment_probability")) {
         page += &format!(
             "  quota attained {}, will be reached with probability {}\n",
             percent(attained),
             percent(chance)
+        );
+        let share =
+            |name: &str| number(name).map_or_else(|| "unknown".to_owned(), |share| format!("{share:.2}"));
+        page += &format!(
+            "  coverage of the rest {}, pace against past periods {}\n",
+            share("coverage"),
+            share("pacing")
         );
     }
     let methods: Vec<Value> = list(forecast, "methods")

@@ -86,6 +86,7 @@ pub const CRM_OBJECTS: &[&str] = &[
     "role",
     "stage",
     "forecast_submission",
+    "exchange_rate",
 ];
 
 /// Verbs of CRM events.

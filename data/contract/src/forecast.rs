@@ -47,6 +47,8 @@ pub struct ForecastQuestion {
     pub what_if: Vec<DealOverlay>,
     /// Quota of the period, in the unit of every currency asked for; its attainment is answered when given.
     pub quota: Option<f64>,
+    /// Currency to tell all amounts in, by dated rates; each currency apart when absent.
+    pub currency: Option<String>,
     /// Whether even what is learnt of deals in general comes from those of the owners asked for alone: for callers who may
     /// see no others. Never asked for by a caller.
     #[serde(skip)]
@@ -111,6 +113,77 @@ pub struct Quantile {
     pub value: f64,
 }
 
+/// What somebody submitted as their forecast of a person's number for a period. Each stays as it was sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Id of the object it was sent as.
+    pub submission_id: String,
+    /// Who says so.
+    pub user_id: String,
+    /// About whose number: their own or that of somebody below.
+    pub about: String,
+    /// Category, such as `commit`.
+    pub category: String,
+    /// The number, in the currency.
+    pub amount: f64,
+    /// Currency; empty where none was given.
+    pub currency: String,
+    /// When, where that was sent with it.
+    pub submitted_at: Option<Timestamp>,
+    /// Whether it is the one that counts: from highest above, then newest.
+    pub stands: bool,
+}
+
+/// How a forecast stands against the categories summed, the quota, and what people say themselves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Closed and commit.
+    pub commit_cumulative: f64,
+    /// Closed, commit and best case.
+    pub best_case_cumulative: f64,
+    /// Commit, best case and pipeline: all that is open in the period but what is omitted.
+    pub pipeline_cumulative: f64,
+    /// The quota: the one asked with, else those stored for the people asked about.
+    pub quota: Option<f64>,
+    /// `pipeline_cumulative / (quota - closed)`; absent without a quota or once it is reached.
+    pub coverage: Option<f64>,
+    /// Share of a past period's revenue that was won by the same elapsed share, over all past periods measured on.
+    pub usual_closed_share: Option<f64>,
+    /// `attainment / usual_closed_share`: 1 is on pace.
+    pub pacing: Option<f64>,
+    /// What the people asked about submitted as commit, as it stands.
+    pub submitted: Option<f64>,
+    /// Every submission about them for exactly this period.
+    pub submissions: Vec<Submission>,
+}
+
+/// How good one method was for one node, in the periods before, at one elapsed share (N-13).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForecastAccuracy {
+    /// Currency of the amounts.
+    pub currency: String,
+    /// A person; empty for all.
+    pub node: String,
+    /// `all`, `team` (the person and everyone below) or `person`.
+    pub node_kind: String,
+    /// Share of the period that had passed, 0 to 1.
+    pub elapsed: f64,
+    /// A method, or `blend`.
+    pub method: String,
+    /// Past periods judged.
+    pub periods: u32,
+    /// Revenue that came in them.
+    pub actual: f64,
+    /// Sum of absolute errors over that revenue.
+    pub wape: f64,
+    /// Sum of (forecast - actual) over it.
+    pub bias: f64,
+    /// Of the blend: periods inside the 80 % range given then.
+    pub covered: Option<u32>,
+    /// WAPE that the hazard's own distribution would have if it were right.
+    pub noise_floor: f64,
+}
+
 /// Forecast of the revenue of a period in one currency. Amounts in its unit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
@@ -155,6 +228,9 @@ pub struct Forecast {
     pub attainment: Option<f64>,
     /// Probability that the revenue reaches the quota.
     pub attainment_probability: Option<f64>,
+    /// Cumulative categories, quota, and what people submitted.
+    #[serde(flatten)]
+    pub standing: Standing,
     /// The addends ("see the math"): closed, then open by contribution, then not yet created.
     pub rows: Vec<ForecastRow>,
 }
@@ -166,7 +242,19 @@ pub trait ForecastService: Send + Sync {
     /// and for each past period it is measured on.
     ///
     /// # Errors
-    /// `User` for a period that cannot be read or ends before it starts, a cycle in the team asked for, or an overlay
-    /// that names no open deal or gives numbers out of range; else what the lake met.
+    /// `User` for a period that cannot be read or ends before it starts, a cycle in the team asked for, a rate that is
+    /// missing for the currency asked for, or an overlay that names no open deal or gives numbers out of range; else what
+    /// the lake met.
     async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure>;
+
+    /// How good the forecasts were of the periods before the one asked about, each as of its own time: a row a currency,
+    /// node (all, teams, people), elapsed share and method. Cost: that of a forecast for each elapsed share.
+    ///
+    /// # Errors
+    /// As [`ForecastService::forecast`].
+    async fn accuracy(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<ForecastAccuracy>, Failure>;
 }

@@ -114,7 +114,7 @@ fn backcast(
         values: outlook.values,
         blend: track.blend(&outlook.values),
         weights: track.weights,
-        interval: [0.1, 0.5, 0.9].map(|p| track.corrected(outlook, outlook.quantile(p))),
+        interval: track.interval(&Record::new(outlook, actual)),
         actual,
     }
 }

@@ -111,7 +111,7 @@ pub(super) fn created_deals(
             let part: f64 = curve
                 .iter()
                 .enumerate()
-                .map(|(day, won)| calendar.factor(span.today + day as i64) * won)
+                .map(|(day, won)| calendar.factor(span.today + day as i64) * span.share(day) * won)
                 .sum::<f64>()
                 * rate
                 * share;

@@ -10,7 +10,6 @@ use revgauge_contract::{
 
 use super::{
     BookDeal, Chance, Simulation, StageRates,
-    calendar::day_of,
     created::{Created, OwnerNew, created_deals},
     hazards::Hazards,
     history::History,
@@ -57,6 +56,14 @@ impl Outlook {
     #[must_use]
     pub fn quantile(&self, probability: f64) -> f64 {
         quantile(&self.draws, probability)
+    }
+
+    /// Mean distance of the simulated revenue from its median.
+    #[must_use]
+    pub fn deviation(&self) -> f64 {
+        let median = self.quantile(0.5);
+        let distances = self.draws.iter().map(|draw| (draw - median).abs());
+        distances.sum::<f64>() / self.draws.len().max(1) as f64
     }
 }
 
@@ -108,12 +115,7 @@ impl<'a> Learnt<'a> {
         (start, end): (Timestamp, Timestamp),
     ) -> Self {
         let hazards = Hazards::learn(all, catalogue, at);
-        let span = Span {
-            today: day_of(at),
-            // Of a period yet to begin, what is won before its start does not count.
-            wait: start.days_since(at).max(0.0).round() as usize,
-            left: end.days_since(at).max(0.0).ceil() as usize,
-        };
+        let span = Span::new(at, start, end);
         let mut walks = Walks::new(&hazards, span);
         let probabilities = all
             .iter()

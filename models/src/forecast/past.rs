@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use revgauge_contract::{Timestamp, period::earlier};
+use revgauge_contract::{Timestamp, error::Failure, period::earlier};
 
 use super::{
-    BookDeal, History, Learnt, Record, Scope, Simulation, Snapshot,
+    BookDeal, History, Learnt, Rates, Record, Scope, Simulation, Snapshot,
     outlook::{Owners, owned, won_in},
     read_book,
 };
@@ -32,39 +32,61 @@ fn by_currency(deals: Vec<BookDeal>) -> Books {
     books
 }
 
-/// The deals that a question may learn from, as known at an instant.
-pub(super) fn books(log: &ChangeLog, stages: &StageCatalogue, at: Timestamp, scope: &Scope) -> Books {
-    by_currency(read_book(log, stages, at, scope))
+/// Where deals are read: their log, and what of it counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) log: &'a ChangeLog,
+    pub(super) stages: &'a StageCatalogue,
+    pub(super) scope: &'a Scope,
+    /// The currency to tell all amounts in, and the rates.
+    pub(super) currency: Option<(&'a str, &'a Rates)>,
 }
 
-/// Up to `most` periods of the same length before `[start, end)`, newest first. One that is not over at `at` is left out;
-/// none is told of the time before the first deal.
+impl Reading<'_> {
+    /// The deals that a question may learn from, as known at an instant.
+    ///
+    /// # Errors
+    /// A rate is missing for the currency asked for.
+    pub(super) fn books(self, at: Timestamp) -> Result<Books, Failure> {
+        let deals = read_book(self.log, self.stages, at, self.scope);
+        Ok(by_currency(match self.currency {
+            Some((currency, rates)) => rates.convert(deals, currency, at)?,
+            None => deals,
+        }))
+    }
+}
+
+/// Up to `most` periods of the same length before `[start, end)`, newest first, each after the share of it that has passed
+/// at `at`. One that is not over then is left out; none is told of the time before the first deal.
+///
+/// # Errors
+/// As [`Reading::books`].
 pub(super) fn past_periods(
-    log: &ChangeLog,
-    stages: &StageCatalogue,
-    scope: &Scope,
+    reading: Reading<'_>,
     (start, end): (Timestamp, Timestamp),
     at: Timestamp,
     most: u32,
-) -> Vec<PastPeriod> {
+) -> Result<Vec<PastPeriod>, Failure> {
     let share = (at.0.saturating_sub(start.0)) as f64 / (end.0 - start.0).max(1) as f64;
-    (1..=i64::from(most))
-        .map_while(|back| {
-            let (start, end) = earlier(start, end, back);
-            if end > at {
-                return Some(None);
-            }
-            let then = start.plus_micros((share * (end.0 - start.0) as f64) as i64);
-            let books = books(log, stages, then, scope);
-            (!books.is_empty()).then_some(Some(PastPeriod {
-                start,
-                end,
-                then,
-                books,
-            }))
-        })
-        .flatten()
-        .collect()
+    let mut past = Vec::new();
+    for back in 1..=i64::from(most) {
+        let (start, end) = earlier(start, end, back);
+        if end > at {
+            continue;
+        }
+        let then = start.plus_micros((share * (end.0 - start.0) as f64) as i64);
+        let books = reading.books(then)?;
+        if books.is_empty() {
+            break;
+        }
+        past.push(PastPeriod {
+            start,
+            end,
+            then,
+            books,
+        });
+    }
+    Ok(past)
 }
 
 /// What is asked of one currency.

@@ -23,6 +23,8 @@ pub struct Record {
     pub interval: [f64; 3],
     /// Won in the period before then.
     pub closed: f64,
+    /// Mean distance of the simulated revenue of then from its median.
+    pub deviation: f64,
     /// What came, as known now.
     pub actual: f64,
 }
@@ -35,6 +37,7 @@ impl Record {
             values: then.values,
             interval: [then.quantile(0.1), then.quantile(0.5), then.quantile(0.9)],
             closed: then.closed,
+            deviation: then.deviation(),
             actual,
         }
     }
@@ -66,6 +69,14 @@ impl TrackRecord {
             .sum()
     }
 
+    /// P10, P50 and P90 of a record, as they would have been answered.
+    #[must_use]
+    pub fn interval(&self, record: &Record) -> [f64; 3] {
+        record
+            .interval
+            .map(|revenue| self.answered(&record.values, record.closed, record.interval[1], revenue))
+    }
+
     /// A simulated revenue moved to the blend and with the corrected distance from the median.
     ///
     /// ```text
@@ -75,10 +86,13 @@ impl TrackRecord {
     /// It keeps the order, and revenue never falls below what is won already.
     #[must_use]
     pub fn corrected(&self, outlook: &Outlook, revenue: f64) -> f64 {
-        let factor = moved(&self.weights, &outlook.values, outlook.closed);
-        let moved = |revenue: f64| outlook.closed + (revenue - outlook.closed) * factor;
-        let median = moved(outlook.quantile(0.5));
-        (median + self.widening * (moved(revenue) - median)).max(outlook.closed)
+        self.answered(&outlook.values, outlook.closed, outlook.quantile(0.5), revenue)
+    }
+
+    fn answered(&self, values: &[f64; METHODS.len()], closed: f64, median: f64, revenue: f64) -> f64 {
+        let factor = moved(&self.weights, values, closed);
+        let moved = |revenue: f64| closed + (revenue - closed) * factor;
+        (moved(median) + self.widening * factor * (revenue - median)).max(closed)
     }
 }
 

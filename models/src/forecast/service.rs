@@ -9,21 +9,26 @@ use async_trait::async_trait;
 use revgauge_contract::{
     Clock, ErrorKind, Timestamp,
     error::Failure,
-    forecast::{DealOverlay, Forecast, ForecastQuestion, ForecastService, MethodForecast, Quantile},
+    forecast::{
+        DealOverlay, Forecast, ForecastAccuracy, ForecastQuestion, ForecastService, MethodForecast, Quantile,
+        Standing,
+    },
     period::{FiscalCalendar, Period},
     statistics::Knowledge,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BookDeal, Learnt, METHODS, Outlook, Scope, Simulation, TrackRecord,
+    BookDeal, Learnt, METHODS, Outlook, Rates, Record, Scope, Simulation, Targets,
+    accuracy::{Node, accuracy},
     outlook::{HAZARD, owned},
-    past::{Asked, books, learnt_then, past_periods},
+    past::{Asked, Reading, learnt_then, past_periods},
     track_record,
 };
 use crate::{
     changelog::{self, ChangeLog, ChangeLogSettings},
-    directory::{Outcome, StageCatalogue},
+    directory::{Directory, Outcome, StageCatalogue},
+    facts::Fields,
     hierarchy::Hierarchy,
     service::Scoring,
 };
@@ -32,6 +37,8 @@ use crate::{
 const PROBABILITIES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
 /// Most quantiles of one answer.
 const MOST_QUANTILES: usize = 99;
+/// Most teams and people of one answer about accuracy.
+const MOST_NODES: usize = 1_000;
 
 /// Settings of the forecasts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,18 +108,21 @@ fn user(text: String) -> Failure {
     Failure::new(ErrorKind::User, text)
 }
 
+fn calendar_of(question: &ForecastQuestion, settings: &ForecastSettings) -> Result<FiscalCalendar, Failure> {
+    let month = question.fiscal_year_starts.unwrap_or(settings.fiscal_year_starts);
+    FiscalCalendar::starting(month).ok_or_else(|| {
+        user(format!(
+            "cannot begin the fiscal year with month {month}: give 1 to 12"
+        ))
+    })
+}
+
 /// The period asked for: by its name, by its ends, or the current quarter.
 fn period_of(
     question: &ForecastQuestion,
     at: Timestamp,
-    settings: &ForecastSettings,
+    calendar: FiscalCalendar,
 ) -> Result<Period, Failure> {
-    let month = question.fiscal_year_starts.unwrap_or(settings.fiscal_year_starts);
-    let calendar = FiscalCalendar::starting(month).ok_or_else(|| {
-        user(format!(
-            "cannot begin the fiscal year with month {month}: give 1 to 12"
-        ))
-    })?;
     match (&question.period, question.start, question.end) {
         (Some(name), None, None) => calendar.period(name, at).map_err(|error| user(error.to_string())),
         (None, None, None) => Ok(calendar.quarter_at(at)),
@@ -159,35 +169,88 @@ fn check(question: &ForecastQuestion) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is known of a tenant beside its deals.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tenant {
+    pub(super) stages: Arc<StageCatalogue>,
+    pub(super) hierarchy: Hierarchy,
+    pub(super) rates: Rates,
+    pub(super) quotas: Vec<(Arc<str>, Fields)>,
+    pub(super) submissions: Vec<(Arc<str>, Fields)>,
+}
+
+impl Tenant {
+    fn of(directory: &Directory) -> Self {
+        Self {
+            stages: directory.stages(),
+            hierarchy: Hierarchy::of(directory),
+            rates: Rates::read(&directory.objects("exchange_rate")),
+            quotas: directory.objects("quota"),
+            submissions: directory.objects("forecast_submission"),
+        }
+    }
+
+    /// The owners whose deals are asked about; all when absent.
+    fn owners(&self, question: &ForecastQuestion) -> Result<Option<BTreeSet<String>>, Failure> {
+        let asked = question.owner_ids.as_ref();
+        let asked = asked.map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>());
+        let Some(head) = &question.team_of else {
+            return Ok(asked);
+        };
+        self.hierarchy.check()?;
+        let team = self.hierarchy.team(head);
+        Ok(Some(match asked {
+            Some(asked) => asked.intersection(&team).cloned().collect(),
+            None => team,
+        }))
+    }
+
+    fn reading<'a>(
+        &'a self,
+        log: &'a ChangeLog,
+        question: &'a ForecastQuestion,
+        scope: &'a Scope,
+    ) -> Reading<'a> {
+        Reading {
+            log,
+            stages: &self.stages,
+            scope,
+            currency: question
+                .currency
+                .as_deref()
+                .map(|currency| (currency, &self.rates)),
+        }
+    }
+}
+
+fn scope_of(question: &ForecastQuestion, owners: Option<&BTreeSet<String>>) -> Scope {
+    Scope {
+        owner_ids: owners.cloned().filter(|_| question.confined),
+        pipeline: question.pipeline.clone(),
+        without: question.without_deals.iter().cloned().collect(),
+    }
+}
+
 /// The forecasts of a question, one a currency, from the change log of all deals; see [`ForecastService::forecast`].
 ///
 /// # Errors
-/// `User` for a question out of range.
+/// `User` for a question out of range, `Data` for a team that manages itself.
 pub(super) fn answer(
     log: &ChangeLog,
-    stages: &StageCatalogue,
+    tenant: &Tenant,
     question: &ForecastQuestion,
     at: Timestamp,
-    team: Option<BTreeSet<String>>,
     settings: &ForecastSettings,
 ) -> Result<Vec<Forecast>, Failure> {
     check(question)?;
-    let named = period_of(question, at, settings)?;
-    let asked = question
-        .owner_ids
-        .as_ref()
-        .map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>());
-    let owners = match (asked, team) {
-        (Some(asked), Some(team)) => Some(asked.intersection(&team).cloned().collect()),
-        (asked, team) => asked.or(team),
-    };
-    let scope = Scope {
-        owner_ids: owners.clone().filter(|_| question.confined),
-        pipeline: question.pipeline.clone(),
-        without: question.without_deals.iter().cloned().collect(),
-    };
+    let calendar = calendar_of(question, settings)?;
+    let named = period_of(question, at, calendar)?;
+    let owners = tenant.owners(question)?;
+    let scope = scope_of(question, owners.as_ref());
     let period = (named.start, named.end);
-    let currencies = books(log, stages, at, &scope);
+    let reading = tenant.reading(log, question, &scope);
+    let currencies = reading.books(at)?;
+    let targets = Targets::read(&tenant.quotas, &tenant.submissions, calendar, at);
     let open = |deal: &&BookDeal| deal.outcome == Outcome::Open;
     let overlays: BTreeMap<&str, &DealOverlay> = question
         .what_if
@@ -211,14 +274,14 @@ pub(super) fn answer(
             )));
         }
     }
-    let past = past_periods(log, stages, &scope, period, at, settings.past_periods.min(40));
+    let past = past_periods(reading, period, at, settings.past_periods.min(40))?;
     let forecasts = currencies.iter().filter_map(|(currency, deals)| {
         owned(deals, owners.as_ref()).next()?;
         let asked = Asked {
             currency,
             owners: owners.as_ref(),
         };
-        let learnt = learnt_then(&past, currency, stages);
+        let learnt = learnt_then(&past, currency, &tenant.stages);
         let records = asked.records(deals, &past, &learnt, settings.simulation(settings.past_draws));
         let adjust = |id: &str, amount: f64, probability: f64| {
             let overlay = overlays.get(id);
@@ -230,23 +293,78 @@ pub(super) fn answer(
             )
         };
         let history = asked.history(deals, at, &past);
-        let outlook = Learnt::learn(deals, stages, at, period).outlook(
+        let outlook = Learnt::learn(deals, &tenant.stages, at, period).outlook(
             owners.as_ref(),
             &history,
             settings.simulation(settings.draws),
             adjust,
         );
-        Some(shown(
-            currency,
-            question,
-            &named,
-            at,
-            outlook,
-            &track_record(&records),
-            records.len(),
-        ))
+        let people: BTreeSet<&str> = match &owners {
+            Some(owners) => owners.iter().map(String::as_str).collect(),
+            None => tenant.hierarchy.people(),
+        };
+        let submissions = targets.submissions(&people, &tenant.hierarchy, currency, period);
+        let standing = Standing {
+            quota: question
+                .quota
+                .or_else(|| targets.quota(&people, &tenant.hierarchy, currency, period))
+                .filter(|quota| *quota > 0.0),
+            submitted: Targets::submitted(&submissions, &people, &tenant.hierarchy, "commit"),
+            submissions,
+            ..Standing::default()
+        };
+        Some(shown(currency, question, &named, at, outlook, &records, standing))
     });
     Ok(forecasts.collect())
+}
+
+/// The accuracy of a question's nodes; see [`ForecastService::accuracy`].
+///
+/// # Errors
+/// As [`answer`].
+pub(super) fn accuracy_of(
+    log: &ChangeLog,
+    tenant: &Tenant,
+    question: &ForecastQuestion,
+    at: Timestamp,
+    settings: &ForecastSettings,
+) -> Result<Vec<ForecastAccuracy>, Failure> {
+    check(question)?;
+    let period = period_of(question, at, calendar_of(question, settings)?)?;
+    let owners = tenant.owners(question)?;
+    let scope = scope_of(question, owners.as_ref());
+    let mut nodes = vec![Node {
+        name: question.team_of.clone().unwrap_or_default(),
+        kind: if question.team_of.is_some() { "team" } else { "all" },
+        owners: owners.clone(),
+    }];
+    for person in tenant.hierarchy.people() {
+        if owners.as_ref().is_some_and(|owners| !owners.contains(person)) {
+            continue;
+        }
+        let team = tenant.hierarchy.team(person);
+        if team.len() > 1 && question.team_of.as_deref() != Some(person) {
+            let seen = |one: &String| owners.as_ref().is_none_or(|owners| owners.contains(one));
+            nodes.push(Node {
+                name: person.to_owned(),
+                kind: "team",
+                owners: Some(team.into_iter().filter(seen).collect()),
+            });
+        }
+        nodes.push(Node {
+            name: person.to_owned(),
+            kind: "person",
+            owners: Some(BTreeSet::from([person.to_owned()])),
+        });
+    }
+    if nodes.len() > MOST_NODES {
+        return Err(user(format!(
+            "cannot tell the accuracy of {} teams and people at once: ask about a team of at most {MOST_NODES}",
+            nodes.len()
+        )));
+    }
+    let reading = tenant.reading(log, question, &scope);
+    accuracy(reading, &nodes, (period.start, period.end), at, settings)
 }
 
 fn shown(
@@ -255,16 +373,27 @@ fn shown(
     period: &Period,
     at: Timestamp,
     mut outlook: Outlook,
-    track: &TrackRecord,
-    past_periods: usize,
+    records: &[Record],
+    mut standing: Standing,
 ) -> Forecast {
+    let track = &track_record(records);
+    let came: f64 = records.iter().map(|record| record.actual).sum();
+    let by_then: f64 = records.iter().map(|record| record.closed).sum();
+    let attainment = standing.quota.map(|quota| outlook.closed / quota);
+    let single = outlook.categories;
+    standing.commit_cumulative = outlook.closed + single[0];
+    standing.best_case_cumulative = standing.commit_cumulative + single[1];
+    standing.pipeline_cumulative = single[0] + single[1] + single[2];
+    standing.coverage = standing
+        .quota
+        .filter(|quota| *quota > outlook.closed)
+        .map(|quota| standing.pipeline_cumulative / (quota - outlook.closed));
+    standing.usual_closed_share = (came > 0.0).then(|| by_then / came);
+    standing.pacing = attainment
+        .zip(standing.usual_closed_share.filter(|share| *share > 0.0))
+        .map(|(attained, usual)| attained / usual);
     let median = outlook.quantile(0.5);
-    let deviation = outlook
-        .draws
-        .iter()
-        .map(|draw| (draw - median).abs())
-        .sum::<f64>()
-        / outlook.draws.len().max(1) as f64;
+    let deviation = outlook.deviation();
     outlook.draws = outlook
         .draws
         .iter()
@@ -309,19 +438,24 @@ fn shown(
             })
             .collect(),
         methods: methods.collect(),
-        past_periods: past_periods as u32,
+        past_periods: records.len() as u32,
         past_covered: track.covered,
         noise_floor: (median > 0.0).then(|| deviation / median),
         ended_deals: outlook.ended,
-        attainment: question.quota.map(|quota| outlook.closed / quota),
-        attainment_probability: question.quota.map(reaching),
+        attainment,
+        attainment_probability: standing.quota.map(reaching),
+        standing,
         rows: outlook.rows,
     }
 }
 
-#[async_trait]
-impl ForecastService for Forecasts {
-    async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure> {
+impl Forecasts {
+    /// What a question needs: the instant, what is known of the tenant, and its deals' log.
+    async fn load(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<(Timestamp, Tenant, ChangeLog), Failure> {
         check(question)?;
         let now = self.clock.now();
         let at = question.as_of.unwrap_or(now).min(now);
@@ -336,26 +470,26 @@ impl ForecastService for Forecasts {
             .directories()
             .get(source, tenant_id, knowledge)
             .await?;
-        let (stages, team) = {
-            let directory = directory.read();
-            let team = match &question.team_of {
-                None => None,
-                Some(head) => {
-                    let hierarchy = Hierarchy::of(&directory);
-                    hierarchy.check()?;
-                    Some(hierarchy.team(head))
-                }
-            };
-            (directory.stages(), team)
-        };
-        let log = changelog::load(
-            source,
-            tenant_id,
-            "deal",
-            knowledge,
-            self.settings.change_log.clone(),
-        )
-        .await?;
-        answer(&log, &stages, question, at, team, &self.settings)
+        let tenant = Tenant::of(&directory.read());
+        let settings = self.settings.change_log.clone();
+        let log = changelog::load(source, tenant_id, "deal", knowledge, settings).await?;
+        Ok((at, tenant, log))
+    }
+}
+
+#[async_trait]
+impl ForecastService for Forecasts {
+    async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure> {
+        let (at, tenant, log) = self.load(tenant_id, question).await?;
+        answer(&log, &tenant, question, at, &self.settings)
+    }
+
+    async fn accuracy(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<ForecastAccuracy>, Failure> {
+        let (at, tenant, log) = self.load(tenant_id, question).await?;
+        accuracy_of(&log, &tenant, question, at, &self.settings)
     }
 }

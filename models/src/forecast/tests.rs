@@ -1,21 +1,40 @@
 //! Forecasts: sums, bounds, what was known, and intervals that hold where the truth is known.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use revgauge_contract::{
     Timestamp,
     crm::order_key,
-    forecast::{DealOverlay, ForecastQuestion, ForecastRowKind},
+    error::Failure,
+    forecast::{DealOverlay, Forecast, ForecastQuestion, ForecastRowKind},
     time::DAY_US,
 };
 
 use super::{
-    Chance, ForecastSettings, NewDeals, Record, Simulation, distribution::quantile, service::answer,
+    Chance, ForecastSettings, NewDeals, Rates, Record, Simulation,
+    distribution::quantile,
+    service::{self, Tenant},
     simulate, track_record,
 };
 use crate::{
     changelog::{ChangeLog, ChangeLogBuilder, ChangeOrder},
     directory::StageCatalogue,
 };
+
+fn answer(
+    log: &ChangeLog,
+    stages: &StageCatalogue,
+    question: &ForecastQuestion,
+    at: Timestamp,
+    settings: &ForecastSettings,
+) -> Result<Vec<Forecast>, Failure> {
+    let tenant = Tenant {
+        stages: Arc::new(stages.clone()),
+        ..Tenant::default()
+    };
+    service::answer(log, &tenant, question, at, settings)
+}
 
 fn day(number: i64) -> Timestamp {
     Timestamp(1_767_225_600_000_000 + number * DAY_US)
@@ -91,8 +110,8 @@ fn a_steady_business_is_forecast_within_a_fifth_and_its_rows_sum() {
     let log = log_of(&changes);
     let stages = StageCatalogue::default();
     let asked = question(540, 630);
-    let then = answer(&log, &stages, &asked, day(560), None, &quick()).expect("an answer");
-    let later = answer(&log, &stages, &asked, day(630), None, &quick()).expect("an answer");
+    let then = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
+    let later = answer(&log, &stages, &asked, day(630), &quick()).expect("an answer");
     let (then, actual) = (&then[0], later[0].closed);
     assert!(actual > 0.0);
     assert!(
@@ -123,9 +142,62 @@ fn what_became_known_later_changes_nothing() {
     let known: Vec<Change> = all.iter().filter(|change| change.3 <= 560).cloned().collect();
     let stages = StageCatalogue::default();
     let asked = question(540, 630);
-    let with = answer(&log_of(&all), &stages, &asked, day(560), None, &quick());
-    let without = answer(&log_of(&known), &stages, &asked, day(560), None, &quick());
+    let with = answer(&log_of(&all), &stages, &asked, day(560), &quick());
+    let without = answer(&log_of(&known), &stages, &asked, day(560), &quick());
     assert_eq!(with.expect("an answer"), without.expect("an answer"));
+}
+
+#[test]
+fn one_currency_by_dated_rates_or_an_exact_error() {
+    let mut changes = steady(360);
+    changes
+        .iter_mut()
+        .filter(|change| change.1 == "currency" && change.0.ends_with('7'))
+        .for_each(|change| {
+            change.2 = "USD".to_owned();
+        });
+    let (log, stages) = (log_of(&changes), StageCatalogue::default());
+    let rate = |date: &str| {
+        let fields = [("from", "USD"), ("to", "EUR"), ("rate", "0.5"), ("date", date)];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Tenant {
+            rates: Rates::read(&[(Arc::from("r"), fields.into())]),
+            ..Tenant::default()
+        }
+    };
+    let mut asked = question(270, 360);
+    let apart = answer(&log, &stages, &asked, day(300), &quick()).expect("an answer");
+    asked.currency = Some("EUR".to_owned());
+    let ask = |tenant: &Tenant| service::answer(&log, tenant, &asked, day(300), &quick());
+    let whole = ask(&rate("2020-01-01")).expect("an answer");
+    assert_eq!((apart.len(), whole.len()), (2, 1));
+    assert!((whole[0].closed - (apart[0].closed + 0.5 * apart[1].closed)).abs() < 1e-6);
+    let said = ask(&rate("2026-03-01"))
+        .expect_err("no rate in January")
+        .to_string();
+    assert!(said.contains("no rate from USD holds on 2026-0"), "{said}");
+}
+
+#[test]
+fn accuracy_is_told_by_horizon_node_and_method() {
+    let (log, stages) = (log_of(&steady(720)), StageCatalogue::default());
+    let tenant = Tenant {
+        stages: Arc::new(stages),
+        ..Tenant::default()
+    };
+    let told =
+        service::accuracy_of(&log, &tenant, &question(540, 630), day(560), &quick()).expect("an answer");
+    assert!(
+        told.iter()
+            .all(|row| row.wape.is_finite() && row.noise_floor >= 0.0 && row.periods >= 4)
+    );
+    let wape = |elapsed: f64| {
+        let blend = told
+            .iter()
+            .find(|row| row.method == "blend" && row.node_kind == "all" && row.elapsed == elapsed);
+        blend.expect("a row").wape
+    };
+    assert!(wape(0.98) < wape(0.25), "{told:?}");
 }
 
 #[test]
@@ -133,7 +205,7 @@ fn what_if_moves_the_number_by_the_deal_alone() {
     let log = log_of(&steady(720));
     let stages = StageCatalogue::default();
     let mut asked = question(540, 630);
-    let base = answer(&log, &stages, &asked, day(560), None, &quick()).expect("an answer");
+    let base = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
     let deal = base[0]
         .rows
         .iter()
@@ -145,18 +217,18 @@ fn what_if_moves_the_number_by_the_deal_alone() {
         amount: None,
         probability: Some(1.0),
     });
-    let moved = answer(&log, &stages, &asked, day(560), None, &quick()).expect("an answer");
+    let moved = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
     let gain = moved[0].expected - base[0].expected;
     assert!((gain - (deal.amount - deal.contribution)).abs() < 1e-6);
     asked.what_if[0].deal_id = "deal-none".to_owned();
-    assert!(answer(&log, &stages, &asked, day(560), None, &quick()).is_err());
+    assert!(answer(&log, &stages, &asked, day(560), &quick()).is_err());
 }
 
 #[test]
 fn a_tenant_without_a_past_gets_a_prior_and_no_accuracy() {
     let log = log_of(&life(1, 0, 5000, None));
     let stages = StageCatalogue::default();
-    let forecast = answer(&log, &stages, &question(0, 90), day(20), None, &quick()).expect("an answer");
+    let forecast = answer(&log, &stages, &question(0, 90), day(20), &quick()).expect("an answer");
     let only = &forecast[0];
     assert_eq!((only.ended_deals, only.past_periods), (0, 0));
     assert!(
@@ -170,7 +242,7 @@ fn a_tenant_without_a_past_gets_a_prior_and_no_accuracy() {
         "{}",
         open.probability
     );
-    assert!(answer(&log, &stages, &question(90, 0), day(20), None, &quick()).is_err());
+    assert!(answer(&log, &stages, &question(90, 0), day(20), &quick()).is_err());
 }
 
 #[test]
@@ -214,6 +286,7 @@ fn the_better_method_weighs_more_and_narrow_intervals_are_widened() {
         values: [2.0, 1.3, 1.1, 1.01, 1.2, 0.7].map(|share| actual * share),
         interval: [actual * 1.05, actual * 1.1, actual * 1.15],
         closed: 0.0,
+        deviation: 0.0,
         actual,
     };
     let track = track_record(&[record(100.0), record(120.0), record(90.0)]);
@@ -259,7 +332,7 @@ proptest! {
     ) {
         let asked = question(start, start + length);
         let log = log_of(&changes_of(&lives));
-        let forecasts = answer(&log, &StageCatalogue::default(), &asked, day(at), None, &few());
+        let forecasts = answer(&log, &StageCatalogue::default(), &asked, day(at), &few());
         for forecast in forecasts.expect("an answer") {
             let sum: f64 = forecast.rows.iter().map(|row| row.contribution).sum();
             prop_assert!((sum - forecast.expected).abs() <= 1e-9 * sum.max(1.0));
@@ -281,7 +354,7 @@ proptest! {
         let log = log_of(&changes_of(&lives));
         let ask = |owners: Option<Vec<String>>| {
             let asked = ForecastQuestion { owner_ids: owners, ..question(start, start + length) };
-            let forecasts = answer(&log, &StageCatalogue::default(), &asked, day(at), None, &few());
+            let forecasts = answer(&log, &StageCatalogue::default(), &asked, day(at), &few());
             forecasts.expect("an answer").first().map_or((0.0, 0.0, 0.0), |all| (all.closed, all.expected, all.commit))
         };
         let whole = ask(None);
@@ -303,8 +376,8 @@ proptest! {
         let known: Vec<Change> = all.iter().filter(|change| change.3 <= at).cloned().collect();
         let asked = question(start, start + length);
         let stages = StageCatalogue::default();
-        let with = answer(&log_of(&all), &stages, &asked, day(at), None, &few());
-        let without = answer(&log_of(&known), &stages, &asked, day(at), None, &few());
+        let with = answer(&log_of(&all), &stages, &asked, day(at), &few());
+        let without = answer(&log_of(&known), &stages, &asked, day(at), &few());
         prop_assert_eq!(with.expect("an answer"), without.expect("an answer"));
     }
 
@@ -318,7 +391,7 @@ proptest! {
             if let Some(probability) = probability {
                 asked.what_if.push(DealOverlay { deal_id: "deal-0".to_owned(), amount: None, probability: Some(probability) });
             }
-            answer(&log, &StageCatalogue::default(), &asked, day(at), None, &few())
+            answer(&log, &StageCatalogue::default(), &asked, day(at), &few())
         };
         if let (Ok(low), Ok(high)) = (ask(Some(low)), ask(Some(low + (1.0 - low) * more))) {
             prop_assert!(high[0].expected >= low[0].expected - 1e-9);

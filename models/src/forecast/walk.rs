@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::hazards::{AGES, Hazards, Profile, Target};
+use revgauge_contract::{Timestamp, time::DAY_US};
+
+use super::{
+    calendar::day_of,
+    hazards::{AGES, Hazards, Profile, Target},
+};
 
 /// Ages told apart: days in a stage from 0 to the oldest band, in which age makes no difference any more.
 const OLDEST: usize = AGES[AGES.len() - 1] as usize + 1;
@@ -12,14 +17,39 @@ const STEP: f64 = 0.1;
 const MOST_DAYS: usize = 1_100;
 
 /// The days from the instant of the forecast to the end of the period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Span {
     /// First day, counted since 1970.
     pub today: i64,
     /// Days until the period begins; wins before do not count. 0 when it has begun.
     pub wait: usize,
-    /// Days until it ends.
+    /// Days until it ends, today included.
     pub left: usize,
+    /// Share of today that is still to come, 0 to 1.
+    pub first: f64,
+}
+
+impl Span {
+    /// From an instant to the end of a period.
+    pub(super) fn new(at: Timestamp, start: Timestamp, end: Timestamp) -> Self {
+        let today = day_of(at);
+        let until = |day: i64| usize::try_from(day - today).unwrap_or(0);
+        Self {
+            today,
+            wait: until(day_of(start)),
+            left: if end > at {
+                until(day_of(end.plus_micros(-1)) + 1)
+            } else {
+                0
+            },
+            first: 1.0 - (at.micros().rem_euclid(DAY_US)) as f64 / DAY_US as f64,
+        }
+    }
+
+    /// How much of a day counts, by its distance from today.
+    pub(super) fn share(self, day: usize) -> f64 {
+        if day == 0 { self.first } else { 1.0 }
+    }
 }
 
 /// Probabilities of being won within the period, by profile.
@@ -58,7 +88,7 @@ impl<'a> Walks<'a> {
             hazards,
             span,
             calendar: (0..left)
-                .map(|day| hazards.calendar(span.today + day as i64))
+                .map(|day| hazards.calendar(span.today + day as i64) * span.share(day))
                 .collect(),
             rates,
             walked: BTreeMap::new(),

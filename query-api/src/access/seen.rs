@@ -11,7 +11,7 @@ use revgauge_contract::{
     ErrorKind, Timestamp,
     error::Failure,
     feed::{FeedPage, FeedReader},
-    forecast::{Forecast, ForecastQuestion, ForecastService},
+    forecast::{Forecast, ForecastAccuracy, ForecastQuestion, ForecastService},
     position::{Cursor, Position},
     reports::{AttributedCredit, AttributionModel, ReportService, WaterfallPart, WaterfallQuestion},
     score::{
@@ -331,11 +331,16 @@ pub(crate) struct SeenForecasts {
     pub(crate) sight: Arc<Sight>,
 }
 
-#[async_trait]
-impl ForecastService for SeenForecasts {
-    async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure> {
+impl SeenForecasts {
+    /// The question as a caller with a row rule may ask it, and its answer: of the owners it may see, without the deals it
+    /// may not. Nothing for a caller without a rule.
+    async fn confined(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Option<(ForecastQuestion, Vec<Forecast>)>, Failure> {
         let Some(visible) = self.sight.visible().await? else {
-            return self.inner.forecast(tenant_id, question).await;
+            return Ok(None);
         };
         let mut owners: Vec<String> = visible.owners.iter().cloned().collect();
         if let Some(asked) = &question.owner_ids {
@@ -355,11 +360,33 @@ impl ForecastService for SeenForecasts {
             .map(|row| row.deal_id.clone())
             .collect();
         if hidden.is_empty() {
-            return Ok(found);
+            return Ok(Some((question, found)));
         }
         // A number in which a hidden deal is would tell its amount: it is made again without them.
         question.without_deals.extend(hidden);
-        self.inner.forecast(tenant_id, &question).await
+        let found = self.inner.forecast(tenant_id, &question).await?;
+        Ok(Some((question, found)))
+    }
+}
+
+#[async_trait]
+impl ForecastService for SeenForecasts {
+    async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure> {
+        match self.confined(tenant_id, question).await? {
+            Some((_, found)) => Ok(found),
+            None => self.inner.forecast(tenant_id, question).await,
+        }
+    }
+
+    async fn accuracy(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<ForecastAccuracy>, Failure> {
+        match self.confined(tenant_id, question).await? {
+            Some((question, _)) => self.inner.accuracy(tenant_id, &question).await,
+            None => self.inner.accuracy(tenant_id, question).await,
+        }
     }
 }
 

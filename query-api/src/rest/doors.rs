@@ -540,7 +540,12 @@ const OTHERS: &[Door] = &[
             parameter(
                 "quota",
                 "string",
-                "quota of the period; attainment and its probability are answered",
+                "quota of the period, instead of those stored; attainment, its probability, coverage and pacing are answered",
+            ),
+            parameter(
+                "currency",
+                "string",
+                "tell all amounts in this currency, by the rate of each deal's day",
             ),
             LIMIT,
             AS_OF,

@@ -102,6 +102,7 @@ fn question_of(arguments: &Arguments) -> Result<ForecastQuestion, Problem> {
         pipeline: text("pipeline"),
         quantiles: quantiles.unwrap_or_default(),
         quota: arguments.parsed("quota")?,
+        currency: text("currency"),
         ..ForecastQuestion::default()
     })
 }

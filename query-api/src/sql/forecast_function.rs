@@ -1,4 +1,5 @@
-//! `forecast_as_of(at, period, team_of)`: what each method says of a period, and `forecast_rows_as_of`: its addends.
+//! `forecast_as_of(at, period, team_of, currency)`: what each method says of a period; `forecast_rows_as_of`: its addends;
+//! `forecast_accuracy`: how good each method was before, by team and person.
 
 use std::{fmt, sync::Arc};
 
@@ -9,6 +10,7 @@ use datafusion::{
 };
 use revgauge_contract::{
     Timestamp,
+    error::Failure,
     forecast::{Forecast, ForecastQuestion, ForecastService},
 };
 use serde_json::{Value, json};
@@ -97,6 +99,158 @@ pub(super) const METHODS: &[Column] = &[
     column("p10", Reading::Number, &["p10"], "10 % quantile", "currency"),
     column("p50", Reading::Number, &["p50"], "median", "currency"),
     column("p90", Reading::Number, &["p90"], "90 % quantile", "currency"),
+    column(
+        "commit",
+        Reading::Number,
+        &["commit"],
+        "open with a close date in the period and category commit, single",
+        "currency",
+    ),
+    column(
+        "best_case",
+        Reading::Number,
+        &["best_case"],
+        "as commit, category best case",
+        "currency",
+    ),
+    column(
+        "pipeline",
+        Reading::Number,
+        &["pipeline"],
+        "as commit, category pipeline or none",
+        "currency",
+    ),
+    column(
+        "commit_cumulative",
+        Reading::Number,
+        &["commit_cumulative"],
+        "closed and commit",
+        "currency",
+    ),
+    column(
+        "best_case_cumulative",
+        Reading::Number,
+        &["best_case_cumulative"],
+        "closed, commit and best case",
+        "currency",
+    ),
+    column(
+        "quota",
+        Reading::Number,
+        &["quota"],
+        "quota of the people asked about",
+        "currency",
+    ),
+    column(
+        "attainment",
+        Reading::Number,
+        &["attainment"],
+        "closed over quota",
+        "share",
+    ),
+    column(
+        "attainment_probability",
+        Reading::Number,
+        &["attainment_probability"],
+        "probability of reaching the quota",
+        "0-1",
+    ),
+    column(
+        "coverage",
+        Reading::Number,
+        &["coverage"],
+        "open in the period over what of the quota is missing",
+        "share",
+    ),
+    column(
+        "pacing",
+        Reading::Number,
+        &["pacing"],
+        "attainment over the share usually won by this time",
+        "share",
+    ),
+    column(
+        "submitted",
+        Reading::Number,
+        &["submitted"],
+        "what the people asked about submitted as commit",
+        "currency",
+    ),
+];
+
+/// Columns of `forecast_accuracy`.
+pub(super) const ACCURACY: &[Column] = &[
+    column(
+        "currency",
+        Reading::Text,
+        &["currency"],
+        "currency of the amounts",
+        "ISO 4217",
+    ),
+    column("node", Reading::Text, &["node"], "a person; empty for all", ""),
+    column(
+        "node_kind",
+        Reading::Text,
+        &["node_kind"],
+        "all, team or person",
+        "",
+    ),
+    column(
+        "elapsed",
+        Reading::Number,
+        &["elapsed"],
+        "share of the period that had passed",
+        "0-1",
+    ),
+    column(
+        "method",
+        Reading::Text,
+        &["method"],
+        "blend, or a method in it",
+        "",
+    ),
+    column(
+        "periods",
+        Reading::Number,
+        &["periods"],
+        "past periods judged",
+        "",
+    ),
+    column(
+        "actual",
+        Reading::Number,
+        &["actual"],
+        "revenue that came in them",
+        "currency",
+    ),
+    column(
+        "wape",
+        Reading::Number,
+        &["wape"],
+        "absolute errors over that revenue",
+        "share",
+    ),
+    column(
+        "bias",
+        Reading::Number,
+        &["bias"],
+        "forecast less actual over that revenue",
+        "share",
+    ),
+    column(
+        "covered",
+        Reading::Number,
+        &["covered"],
+        "periods inside the 80 % range given then",
+        "",
+    ),
+    column(
+        "noise_floor",
+        Reading::Number,
+        &["noise_floor"],
+        "error that a forecast would have if its distribution were right",
+        "share",
+    ),
 ];
 
 /// Columns of `forecast_rows_as_of`.
@@ -150,9 +304,11 @@ pub(super) enum Shown {
     Methods,
     /// A row an addend.
     Rows,
+    /// A row a node, elapsed share and method.
+    Accuracy,
 }
 
-/// One of the two functions, bound to its session's tenant.
+/// One of the three functions, bound to its session's tenant.
 pub(super) struct ForecastFunction {
     pub(super) forecasts: Arc<dyn ForecastService>,
     pub(super) sight: Arc<Sight>,
@@ -174,14 +330,33 @@ impl Shown {
         match self {
             Self::Methods => "forecast_as_of",
             Self::Rows => "forecast_rows_as_of",
+            Self::Accuracy => "forecast_accuracy",
         }
     }
 
-    fn records(self, forecasts: &[Forecast]) -> Vec<Value> {
-        match self {
-            Self::Methods => forecasts.iter().flat_map(method_records).collect(),
-            Self::Rows => forecasts.iter().flat_map(row_records).collect(),
-        }
+    async fn records(
+        self,
+        forecasts: &dyn ForecastService,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<Value>, Failure> {
+        Ok(match self {
+            Self::Methods => {
+                let found = forecasts.forecast(tenant_id, question).await?;
+                found.iter().flat_map(method_records).collect()
+            }
+            Self::Rows => {
+                let found = forecasts.forecast(tenant_id, question).await?;
+                found.iter().flat_map(row_records).collect()
+            }
+            Self::Accuracy => {
+                let found = forecasts.accuracy(tenant_id, question).await?;
+                found
+                    .iter()
+                    .map(|row| serde_json::to_value(row).unwrap_or_default())
+                    .collect()
+            }
+        })
     }
 }
 
@@ -193,12 +368,17 @@ fn method_records(forecast: &Forecast) -> Vec<Value> {
             .find(|quantile| (quantile.probability - probability).abs() < 1e-9)
             .map(|quantile| quantile.value)
     };
+    let standing = &forecast.standing;
     let record = |method: &str, value: f64, weight: f64, wape: Option<f64>, bias: Option<f64>| {
         json!({
             "currency": forecast.currency, "period": forecast.period, "start": forecast.start, "end": forecast.end,
             "as_of": forecast.as_of, "method": method, "value": value, "weight": weight, "wape": wape, "bias": bias,
             "noise_floor": forecast.noise_floor, "closed": forecast.closed, "p10": at(0.1), "p50": at(0.5),
-            "p90": at(0.9),
+            "p90": at(0.9), "commit": forecast.commit, "best_case": forecast.best_case, "pipeline": forecast.pipeline,
+            "commit_cumulative": standing.commit_cumulative, "best_case_cumulative": standing.best_case_cumulative,
+            "quota": standing.quota, "attainment": forecast.attainment,
+            "attainment_probability": forecast.attainment_probability, "coverage": standing.coverage,
+            "pacing": standing.pacing, "submitted": standing.submitted,
         })
     };
     let blend = record("blend", forecast.blend, 1.0, None, None);
@@ -230,6 +410,7 @@ impl TableFunctionImpl for ForecastFunction {
         let columns = match shown {
             Shown::Methods => METHODS,
             Shown::Rows => ROWS,
+            Shown::Accuracy => ACCURACY,
         };
         let table = ObjectTable {
             name: shown.name(),
@@ -238,10 +419,7 @@ impl TableFunctionImpl for ForecastFunction {
             fetch: Arc::new(move || {
                 let (forecasts, tenant_id) = (Arc::clone(&forecasts), Arc::clone(&tenant_id));
                 let question = question.clone();
-                Box::pin(async move {
-                    let answer = forecasts.forecast(&tenant_id, &question).await?;
-                    Ok(shown.records(&answer))
-                })
+                Box::pin(async move { shown.records(&*forecasts, &tenant_id, &question).await })
             }),
         };
         walled(shown.name(), &self.sight, Arc::new(table))
@@ -251,8 +429,8 @@ impl TableFunctionImpl for ForecastFunction {
 fn question_of(name: &str, args: &[Expr], now: Timestamp) -> Result<ForecastQuestion> {
     let usage = || {
         format!(
-            "{name} takes an instant or NULL for now, then a period and a manager, such as {name}('2026-11-01', \
-             '2026-Q4', 'user-7')"
+            "{name} takes an instant or NULL for now, then a period, a manager and a currency, such as \
+             {name}('2026-11-01', '2026-Q4', 'user-7', 'EUR')"
         )
     };
     let mut values = Vec::new();
@@ -262,7 +440,7 @@ fn question_of(name: &str, args: &[Expr], now: Timestamp) -> Result<ForecastQues
         };
         values.push(value);
     }
-    if !(1..=3).contains(&values.len()) {
+    if !(1..=4).contains(&values.len()) {
         return plan_err!("{}", usage());
     }
     let given = |place: usize| values.get(place).filter(|value| !value.is_null()).copied();
@@ -273,7 +451,7 @@ fn question_of(name: &str, args: &[Expr], now: Timestamp) -> Result<ForecastQues
     if let Some(at) = as_of.filter(|at| *at > now) {
         return plan_err!("{name} cannot answer for {at}, which is still to come");
     }
-    let mut texts = [None, None];
+    let mut texts = [None, None, None];
     for (place, held) in texts.iter_mut().enumerate() {
         *held = match given(place + 1).map(text) {
             None => None,
@@ -281,11 +459,12 @@ fn question_of(name: &str, args: &[Expr], now: Timestamp) -> Result<ForecastQues
             Some(None) => return plan_err!("{}", usage()),
         };
     }
-    let [period, team_of] = texts;
+    let [period, team_of, currency] = texts;
     Ok(ForecastQuestion {
         as_of,
         period,
         team_of,
+        currency,
         ..ForecastQuestion::default()
     })
 }

@@ -38,7 +38,7 @@ use super::{
     catalog::{CatalogColumn, CatalogTable},
     change_function::{CHANGES, ScoreChangeFunction},
     error::SqlError,
-    forecast_function::{ForecastFunction, METHODS, ROWS, Shown},
+    forecast_function::{ACCURACY, ForecastFunction, METHODS, ROWS, Shown},
     object_table::{
         ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, DUPLICATES, ObjectTable, Records, documented, schema_of,
     },
@@ -198,14 +198,19 @@ pub(super) async fn open(
         CREDITS,
     );
     documents.describe_function(
-        "forecast_as_of(instant, period, team_of)",
+        "forecast_as_of(instant, period, team_of, currency)",
         "what each forecast method says of a period with what was known at the instant, a row a currency and method",
         METHODS,
     );
     documents.describe_function(
-        "forecast_rows_as_of(instant, period, team_of)",
+        "forecast_rows_as_of(instant, period, team_of, currency)",
         "the addends of the forecast: closed deals, open deals, deals not yet created",
         ROWS,
+    );
+    documents.describe_function(
+        "forecast_accuracy(instant, period, team_of, currency)",
+        "how good the forecasts of the periods before were, by elapsed share, method, team and person, beside their floor",
+        ACCURACY,
     );
     for report in api.reports.all() {
         documents.describe_report(report);
@@ -270,7 +275,7 @@ pub(super) async fn open(
     };
     context.register_udtf("waterfall", Arc::new(waterfall));
     context.register_udtf("attribution", Arc::clone(attribution.function()));
-    for shown in [Shown::Methods, Shown::Rows] {
+    for shown in [Shown::Methods, Shown::Rows, Shown::Accuracy] {
         let forecast = ForecastFunction {
             forecasts: api.forecasts(sight),
             sight: Arc::clone(sight),

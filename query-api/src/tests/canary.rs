@@ -105,6 +105,10 @@ const TABLES: &[(&str, &[&str])] = &[
         "forecast_rows_as_of('2026-01-01')",
         &["kind", "deal_id", "amount", "fields"],
     ),
+    (
+        "forecast_accuracy('2026-01-01')",
+        &["node", "method", "wape", "fields"],
+    ),
     ("report_pipeline_by_stage", &["stage", "deals"]),
     ("table_columns", &["table_name", "column_name", "description"]),
     (

@@ -134,3 +134,28 @@ async fn parameters_are_values_and_never_sql() {
     let body = json!({"sql": "select $1"});
     assert_eq!(world.sql_json("revops", body).await.status.as_u16(), 400);
 }
+
+#[tokio::test]
+async fn now_is_no_instant_still_to_come() {
+    let world = World::new().await;
+    for from in [
+        "scores_as_of(now())",
+        "pipeline_as_of(now())",
+        "forecast_as_of(now())",
+        "forecast_rows_as_of(now())",
+        "forecast_accuracy(now())",
+        "waterfall(now() - interval '7 days', now())",
+        "attribution('linear', now() - interval '90 days', now(), now())",
+    ] {
+        let reply = world.sql("revops", &format!("select * from {from}")).await;
+        assert_eq!(reply.status.as_u16(), 200, "{from}: {}", reply.text());
+    }
+    let ahead = world
+        .sql(
+            "revops",
+            "select * from scores_as_of(now() + interval '1 minute')",
+        )
+        .await
+        .text();
+    assert!(ahead.contains("still to come"), "{ahead}");
+}

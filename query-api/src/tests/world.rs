@@ -35,7 +35,8 @@ use revgauge_contract::{
     event::{Event, EventDraft, Reception},
     feed::{FeedPage, FeedReader},
     forecast::{
-        Forecast, ForecastQuestion, ForecastRow, ForecastRowKind, ForecastService, MethodForecast, Quantile,
+        Forecast, ForecastAccuracy, ForecastQuestion, ForecastRow, ForecastRowKind, ForecastService,
+        MethodForecast, Quantile, Standing,
     },
     intake::{DeadLetter, EventIntake},
     position::Cursor,
@@ -505,8 +506,31 @@ impl ForecastService for Outlooks {
             ended_deals: 12,
             attainment: question.quota.map(|_| 0.0),
             attainment_probability: question.quota.map(|_| 0.5),
+            standing: Standing::default(),
             rows: Some(row).into_iter().filter(|row| !left_out(row)).collect(),
         }])
+    }
+
+    async fn accuracy(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<ForecastAccuracy>, Failure> {
+        let hidden = question.without_deals.contains(&marked(tenant_id, "d1"));
+        let row = ForecastAccuracy {
+            currency: "USD".to_owned(),
+            node: marked(tenant_id, "rep-1"),
+            node_kind: "person".to_owned(),
+            elapsed: 0.25,
+            method: "blend".to_owned(),
+            periods: 4,
+            actual: 42.0,
+            wape: 0.25,
+            bias: -0.1,
+            covered: Some(3),
+            noise_floor: 0.2,
+        };
+        Ok(Some(row).into_iter().filter(|_| !hidden).collect())
     }
 }
 

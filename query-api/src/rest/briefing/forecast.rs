@@ -170,6 +170,7 @@ mod tests {
             ended_deals: 0,
             attainment: None,
             attainment_probability: None,
+            standing: revgauge_contract::forecast::Standing::default(),
             rows: Vec::new(),
         }
     }
