@@ -115,8 +115,11 @@ impl Models {
     /// What listing the store met.
     pub(crate) async fn restore(&self) -> Result<(), Failure> {
         for tenant_id in self.registry.tenants().await? {
-            if let Err(error) = self.put_in_force(&tenant_id, ModelTarget::Deals).await {
-                tracing::error!(%error, tenant_id, "the tenant's model is not in force");
+            for target in ModelTarget::ALL {
+                if let Err(error) = self.put_in_force(&tenant_id, target).await {
+                    let target = target.as_str();
+                    tracing::error!(%error, tenant_id, target, "the tenant's model is not in force");
+                }
             }
         }
         Ok(())
@@ -145,7 +148,7 @@ impl Models {
             }
             models.push((all.0[count - 1].at, served));
         }
-        self.scoring.set_win_models(tenant_id, models);
+        self.scoring.set_models(tenant_id, target, models);
         Ok(())
     }
 
@@ -212,14 +215,18 @@ impl Models {
                 tracing::warn!(%error, "cannot list the tenants to train");
                 Vec::new()
             });
-            for tenant_id in tenants {
+            for (tenant_id, target) in each_target(tenants) {
+                if !self.is_trained(&tenant_id, target).await {
+                    continue;
+                }
                 let question = TrainingQuestion {
                     promote: true,
                     ..TrainingQuestion::default()
                 };
-                match self.train(&tenant_id, ModelTarget::Deals, &question).await {
+                match self.train(&tenant_id, target, &question).await {
                     Ok(trained) => tracing::info!(
                         tenant_id,
+                        target = target.as_str(),
                         version = trained.entry.version,
                         promotion = trained.promotion,
                         "model trained"
@@ -228,6 +235,12 @@ impl Models {
                 }
             }
         }
+    }
+
+    /// Whether a target was ever trained: what was not is not trained on schedule either.
+    async fn is_trained(&self, tenant_id: &str, target: ModelTarget) -> bool {
+        let versions = self.registry.versions(tenant_id, target).await;
+        versions.is_ok_and(|versions| !versions.is_empty())
     }
 
     /// Looks for drift of every serving model, now and again and again, until told to stop. What it finds is logged as a
@@ -243,8 +256,8 @@ impl Models {
                 tracing::warn!(%error, "cannot list the tenants whose models may drift");
                 Vec::new()
             });
-            for tenant_id in tenants {
-                match self.drift(&tenant_id, ModelTarget::Deals).await {
+            for (tenant_id, target) in each_target(tenants) {
+                match self.drift(&tenant_id, target).await {
                     Ok(drift) => {
                         for alarm in drift.alarms {
                             let (version, alarm) = (drift.version, alarm.message);
@@ -400,6 +413,7 @@ impl ModelService for Models {
         {
             let drift = self.drift_now(tenant_id, target).await?;
             let look = DriftLook {
+                target,
                 at: self.clock.now(),
                 version: drift.version,
                 alarms: drift.alarms.clone(),
@@ -413,6 +427,13 @@ impl ModelService for Models {
             Err(Self::untrained())
         }
     }
+}
+
+/// Each tenant with each thing that a model may predict.
+fn each_target(tenants: Vec<String>) -> impl Iterator<Item = (String, ModelTarget)> {
+    tenants
+        .into_iter()
+        .flat_map(|tenant_id| ModelTarget::ALL.map(|target| (tenant_id.clone(), target)))
 }
 
 /// Whether the second of two versions is better than the first; in words when it is not.

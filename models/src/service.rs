@@ -21,6 +21,7 @@ use parking_lot::RwLock;
 use revgauge_contract::{
     Clock, ErrorKind, Timestamp,
     error::Failure,
+    models::ModelTarget,
     score::{Alert, ChangeExplanation, DuplicateAccounts, EntityKind, EntityScores, ScoreService},
     statistics::{Knowledge, StatisticsSource},
     text::TextSignal,
@@ -72,13 +73,13 @@ pub struct Scoring {
     pub(crate) settings: ScoringSettings,
     definitions: RwLock<HashMap<Option<Arc<str>>, Sets>>,
     memories: RwLock<Memories>,
-    /// Models of deals by tenant.
-    win_models: RwLock<HashMap<Arc<str>, WinModels>>,
+    /// Trained models by tenant and what they predict.
+    models: RwLock<HashMap<(Arc<str>, ModelTarget), WinModels>>,
     /// Looks for drift by tenant, in the order of their instants.
     drift_looks: RwLock<HashMap<Arc<str>, Vec<DriftLook>>>,
 }
 
-/// Models of deals in the order of the instants from which they were in force; none where none was.
+/// Models of one target in the order of the instants from which they were in force; none where none was.
 pub type WinModels = Vec<(Timestamp, Option<Served>)>;
 
 impl std::fmt::Debug for Scoring {
@@ -106,22 +107,22 @@ impl Scoring {
             settings,
             definitions: RwLock::new(std::iter::once((None, first)).collect()),
             memories: RwLock::default(),
-            win_models: RwLock::default(),
+            models: RwLock::default(),
             drift_looks: RwLock::default(),
         }
     }
 
-    /// Replaces the models of a tenant's deals: each with the instant from which it was in force, in order. Answers as of an
-    /// earlier instant are given by the model of that instant (S-2).
-    pub fn set_win_models(&self, tenant_id: &str, models: WinModels) {
-        self.win_models.write().insert(tenant_id.into(), models);
+    /// Replaces the models of a tenant that predict `target`: each with the instant from which it was in force, in order.
+    /// Answers as of an earlier instant are given by the model of that instant (S-2).
+    pub fn set_models(&self, tenant_id: &str, target: ModelTarget, models: WinModels) {
+        self.models.write().insert((tenant_id.into(), target), models);
     }
 
-    /// The model of a tenant's deals in force: the latest, or the one of an instant.
+    /// The model of a tenant in force: the latest, or the one of an instant.
     #[must_use]
-    pub fn win_model(&self, tenant_id: &str, knowledge: Knowledge) -> Option<Served> {
-        let models = self.win_models.read();
-        let models = models.get(tenant_id)?;
+    pub fn model(&self, tenant_id: &str, target: ModelTarget, knowledge: Knowledge) -> Option<Served> {
+        let models = self.models.read();
+        let models = models.get(&(Arc::from(tenant_id), target))?;
         let in_force = match knowledge {
             Knowledge::Now => models.last(),
             Knowledge::At(at) => models.iter().rev().find(|(since, _)| *since <= at),

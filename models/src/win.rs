@@ -5,6 +5,7 @@ pub mod batch;
 pub mod curve;
 pub mod encode;
 pub mod hazard;
+pub mod leads;
 pub mod naive_bayes;
 pub mod rows;
 pub mod served;

@@ -16,7 +16,10 @@ pub(super) fn card(tenant_id: &str, target: ModelTarget, trained_at: Timestamp, 
     let mut card = json!({
         "tenant": tenant_id,
         "target": target,
-        "predicts": "that an open deal is won within the horizon of the instant it is judged at",
+        "predicts": match target {
+            ModelTarget::Deals => "that an open deal is won within the horizon of the instant it is judged at",
+            ModelTarget::Leads => "that a contact in no deal yet comes into one within the horizon of the instant it is judged at",
+        },
         "horizon_days": made.horizon_days,
         "trained_at": trained_at,
         "rows": made.rows.0,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use arrow::array::{Array as _, RecordBatch, StringViewArray};
 use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
 use futures::StreamExt as _;
 use revgauge_contract::{
@@ -9,6 +10,8 @@ use revgauge_contract::{
     cut::LakeTable,
     error::Failure,
     models::{Comparison, Drift, HeldOut, ModelTarget, Trained, TrainingQuestion},
+    schema::text_column,
+    score::EntityKind,
     statistics::Knowledge,
 };
 use revgauge_models::{
@@ -17,6 +20,7 @@ use revgauge_models::{
 };
 use revgauge_training::{
     deals::{Activity, DealSet, DealSetError, DealSetSettings},
+    leads::Conversions,
     win::{self, WinSettings},
 };
 
@@ -27,11 +31,31 @@ use crate::model_registry::{Action, HeldAnswer, StoredModel};
 const LEAST_COMMON: usize = 40;
 
 /// What training reads of a tenant, as known now.
-struct Past {
+struct Known {
+    target: ModelTarget,
+    /// Of deals, or of contacts for leads.
     log: ChangeLog,
     stages: Arc<StageCatalogue>,
+    conversions: Conversions,
     activity: Activity,
     now: Timestamp,
+}
+
+impl Known {
+    fn past(&self) -> win::Past<'_> {
+        match self.target {
+            ModelTarget::Deals => win::Past::Deals {
+                log: &self.log,
+                stages: &self.stages,
+                activity: &self.activity,
+            },
+            ModelTarget::Leads => win::Past::Leads {
+                contacts: &self.log,
+                conversions: &self.conversions,
+                activity: &self.activity,
+            },
+        }
+    }
 }
 
 fn engine(error: impl std::fmt::Display) -> Failure {
@@ -59,7 +83,7 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 impl Models {
-    async fn past(&self, tenant_id: &str) -> Result<Past, Failure> {
+    async fn known(&self, tenant_id: &str, target: ModelTarget) -> Result<Known, Failure> {
         let now = self.clock.now();
         let source = &*self.scoring.source();
         let directory = self
@@ -71,38 +95,58 @@ impl Models {
         let settings = ChangeLogSettings {
             max_changes: self.settings.max_changes,
         };
-        let log = changelog::load(source, tenant_id, "deal", Knowledge::Now, settings).await?;
-        let activity = self.activity(tenant_id).await?;
-        Ok(Past {
+        let load = |object| changelog::load(source, tenant_id, object, Knowledge::Now, settings.clone());
+        let deals = load("deal").await?;
+        let contact = |key: &str| -> Option<String> {
+            let id = directory.read().canonical(EntityKind::Contact, key)?;
+            Some(id.to_string())
+        };
+        let (log, conversions) = match target {
+            ModelTarget::Deals => (deals, Conversions::default()),
+            ModelTarget::Leads => {
+                let roles = load("role").await?;
+                (load("contact").await?, Conversions::of(&deals, &roles, contact))
+            }
+        };
+        let activity = self.activity(tenant_id, target, &contact).await?;
+        Ok(Known {
+            target,
             log,
             stages,
+            conversions,
             activity,
             now,
         })
     }
 
-    async fn activity(&self, tenant_id: &str) -> Result<Activity, Failure> {
+    /// Events on deals; for leads, those of contacts by their canonical ids.
+    async fn activity(
+        &self,
+        tenant_id: &str,
+        target: ModelTarget,
+        contact: &(dyn Fn(&str) -> Option<String> + Sync),
+    ) -> Result<Activity, Failure> {
         let cut = self.cuts.cut(LakeTable::Events).await?;
         let table = revgauge_pipelines::tables::cut_table(cut, Arc::clone(&self.store));
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let columns = [
             "deal_id",
+            "contact_id",
+            "email",
             "type",
             "direction",
             "machine_class",
             "event_time",
             "known_at",
         ];
+        let concerns = match target {
+            ModelTarget::Deals => col("deal_id").is_not_null(),
+            ModelTarget::Leads => col("contact_id").is_not_null().or(col("email").is_not_null()),
+        };
         let mut stream = context
             .read_table(table)
             .and_then(|frame| frame.filter(col("tenant_id").eq(lit(tenant_id))))
-            .and_then(|frame| {
-                frame.filter(
-                    col("kind")
-                        .eq(lit("engagement"))
-                        .and(col("deal_id").is_not_null()),
-                )
-            })
+            .and_then(|frame| frame.filter(col("kind").eq(lit("engagement")).and(concerns)))
             .and_then(|frame| frame.select(columns.map(col).to_vec()))
             .map_err(engine)?
             .execute_stream()
@@ -126,8 +170,14 @@ impl Models {
                 cast.push(arrow::compute::cast(held, field.data_type()).map_err(engine)?);
             }
             let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-            let batch = arrow::array::RecordBatch::try_new(schema, cast).map_err(engine)?;
-            activity.push(&batch).map_err(engine)?;
+            let batch = RecordBatch::try_new(schema, cast).map_err(engine)?;
+            match target {
+                ModelTarget::Deals => activity.push(&batch).map_err(engine)?,
+                ModelTarget::Leads => {
+                    let ids = contacts_of(&batch, contact)?;
+                    activity.push_of(&ids, &batch).map_err(engine)?;
+                }
+            }
         }
         Ok(activity)
     }
@@ -153,7 +203,12 @@ impl Models {
             return Err(user("cannot train with this horizon: give 1 to 730 days"));
         }
         let began = Instant::now();
-        let past = self.past(tenant_id).await?;
+        if target == ModelTarget::Leads && question.horizon_days.is_some() {
+            return Err(user(
+                "cannot train leads with this horizon: theirs is 90 days, leave it out",
+            ));
+        }
+        let known = self.known(tenant_id, target).await?;
         let (sets, asked, own) = (
             self.set_settings(question.horizon_days),
             question.clone(),
@@ -167,8 +222,13 @@ impl Models {
                 forests: own.forests.clamp(1, 10),
                 probe_rows: own.probe_rows,
             };
-            win::train(&past.log, &past.stages, &past.activity, past.now, &settings)
-                .map(|made| (made, past.now))
+            let made = match target {
+                ModelTarget::Deals => {
+                    win::train(&known.log, &known.stages, &known.activity, known.now, &settings)
+                }
+                ModelTarget::Leads => win::train_leads(&known.past(), known.now, &settings),
+            };
+            made.map(|made| (made, known.now))
         })
         .await?;
         let (made, now) = made.map_err(|error| match &error {
@@ -249,10 +309,12 @@ impl Models {
             self.registry.read(tenant_id, target, versions[0]).await?,
             self.registry.read(tenant_id, target, versions[1]).await?,
         ];
-        let past = self.past(tenant_id).await?;
+        let known = self.known(tenant_id, target).await?;
         let sets = self.set_settings(stored[0].horizon());
         apart(move || {
-            let set = win::resolved(&past.log, &past.stages, &past.activity, past.now, &sets)
+            let set = known
+                .past()
+                .set(known.now, &sets)
                 .map_err(|error| refused(&error))?;
             compared(&set, versions, &stored)
         })
@@ -268,17 +330,11 @@ impl Models {
             )
         })?;
         let stored = self.registry.read(tenant_id, target, serving).await?;
-        let past = self.past(tenant_id).await?;
+        let known = self.known(tenant_id, target).await?;
         let sets = self.set_settings(stored.horizon());
         apart(move || {
-            let drifted = win::drift(
-                &stored.model,
-                stored.trained_at,
-                (&past.log, &past.stages, &past.activity),
-                past.now,
-                &sets,
-            )
-            .map_err(|error| refused(&error))?;
+            let drifted = win::drift(&stored.model, stored.trained_at, &known.past(), known.now, &sets)
+                .map_err(|error| refused(&error))?;
             Ok(Drift {
                 version: serving,
                 columns: drifted.columns,
@@ -291,6 +347,25 @@ impl Models {
         })
         .await?
     }
+}
+
+/// The contact behind each row of events: by its id, else by its address; none where the directory knows neither.
+fn contacts_of(
+    batch: &RecordBatch,
+    contact: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<StringViewArray, Failure> {
+    let text =
+        |name: &str| text_column(batch, name).ok_or_else(|| engine(format_args!("column {name} is missing")));
+    let (ids, addresses) = (text("contact_id")?, text("email")?);
+    Ok((0..batch.num_rows())
+        .map(|row| {
+            let key = [ids, addresses]
+                .into_iter()
+                .find(|keys| !keys.is_null(row))
+                .map(|keys| keys.value(row));
+            key.and_then(contact)
+        })
+        .collect())
 }
 
 fn held_out(measured: &win::HeldOutRows) -> HeldOut {
@@ -352,9 +427,7 @@ fn honest(set: &DealSet, stored: &StoredModel) -> Vec<Option<f64>> {
         .into_iter()
         .zip(rows)
         .map(|(judged, row)| {
-            let answered = held
-                .get(&(set.deal_ids[row].as_str(), set.at[row].to_bits()))
-                .copied();
+            let answered = held.get(&(set.ids[row].as_str(), set.at[row].to_bits())).copied();
             answered.or_else(|| (set.known[row] > trained).then_some(judged))
         })
         .collect()

@@ -12,17 +12,20 @@ use crate::{Timestamp, error::Failure};
 pub enum ModelTarget {
     /// That an open deal is won.
     Deals,
+    /// That a contact in no deal yet comes into one within 90 days.
+    Leads,
 }
 
 impl ModelTarget {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Deals];
+    pub const ALL: [Self; 2] = [Self::Deals, Self::Leads];
 
     /// The text used in paths and arguments.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deals => "deals",
+            Self::Leads => "leads",
         }
     }
 

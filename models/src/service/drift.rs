@@ -2,19 +2,21 @@
 
 use revgauge_contract::{
     Timestamp,
-    models::{DriftAlarm, DriftRule},
+    models::{DriftAlarm, DriftRule, ModelTarget},
     score::{Alert, EntityKind},
     statistics::Knowledge,
 };
 
 use super::Scoring;
 
-/// Looks kept of a tenant: at one a day, three months of answers as of the past.
-const LOOKS: usize = 100;
+/// Looks kept of a tenant: at one a day and target, some months of answers as of the past.
+const LOOKS: usize = 200;
 
 /// What a look for drift of the serving model found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriftLook {
+    /// What the model predicts.
+    pub target: ModelTarget,
     /// When it looked.
     pub at: Timestamp,
     /// The version looked at.
@@ -34,9 +36,16 @@ impl Scoring {
         looks.drain(..over);
     }
 
-    /// The alerts of the look that stood, each since the first of the looks in a row that found its like.
+    /// The alerts of the looks that stood, each since the first of the looks in a row that found its like.
     pub(super) fn drift_alerts(&self, tenant_id: &str, knowledge: Knowledge) -> Vec<Alert> {
-        let Some(serving) = self.win_model(tenant_id, knowledge) else {
+        ModelTarget::ALL
+            .into_iter()
+            .flat_map(|target| self.alerts_of(tenant_id, target, knowledge))
+            .collect()
+    }
+
+    fn alerts_of(&self, tenant_id: &str, target: ModelTarget, knowledge: Knowledge) -> Vec<Alert> {
+        let Some(serving) = self.model(tenant_id, target, knowledge) else {
             return Vec::new();
         };
         let held = self.drift_looks.read();
@@ -44,6 +53,7 @@ impl Scoring {
         let stood: Vec<&DriftLook> = looks
             .iter()
             .rev()
+            .filter(|look| look.target == target)
             .filter(|look| match knowledge {
                 Knowledge::Now => true,
                 Knowledge::At(at) => look.at <= at,
@@ -59,13 +69,19 @@ impl Scoring {
                     .take_while(|look| look.alarms.iter().any(|found| found.rule == alarm.rule))
                     .last()
                     .map(|look| look.at);
-                alert(tenant_id, serving.version, alarm, since)
+                alert(tenant_id, target, serving.version, alarm, since)
             })
             .collect()
     }
 }
 
-fn alert(tenant_id: &str, version: u32, alarm: &DriftAlarm, since: Option<Timestamp>) -> Alert {
+fn alert(
+    tenant_id: &str,
+    target: ModelTarget,
+    version: u32,
+    alarm: &DriftAlarm,
+    since: Option<Timestamp>,
+) -> Alert {
     // A wrong probability misleads now; a moved population may come to.
     let severity = match alarm.rule {
         DriftRule::ModelCalibration => "high",
@@ -76,11 +92,11 @@ fn alert(tenant_id: &str, version: u32, alarm: &DriftAlarm, since: Option<Timest
         entity_id: tenant_id.to_owned(),
         rule: alarm.rule.as_str().to_owned(),
         severity: severity.to_owned(),
-        message: format!("win model {version}: {}", alarm.message),
-        advice:
-            "Train again with 'revgauge train deals --promote' and read the new card; until then take the \
-                 probabilities with care."
-                .to_owned(),
+        message: format!("model {version} of {}: {}", target.as_str(), alarm.message),
+        advice: format!(
+            "Train again with 'revgauge train {} --promote' and read the new card; until then take the probabilities with care.",
+            target.as_str()
+        ),
         since,
     }
 }

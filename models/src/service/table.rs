@@ -10,10 +10,7 @@ use revgauge_contract::{
     statistics::Knowledge,
 };
 
-use super::{
-    View,
-    view::{account_scores, contact_scores},
-};
+use super::{View, view::account_scores};
 use crate::{assembly::Detail, directory::first, facts::Fields, gather::Which};
 
 /// One batch a chunk. Chunks bound memory where each is a few look-ups; a past state is one query, so there all at
@@ -57,7 +54,8 @@ async fn batch(
             for contact in view.contacts(which, at, Detail::Full, &tiers).await? {
                 let (id, account) = (contact.facts.contact_id.clone(), contact.facts.account_id.clone());
                 let fields = contact.facts.fields.clone();
-                table.append(&id, account.as_deref(), &fields, &contact_scores(contact));
+                let scores = view.told_contact_scores(contact, at);
+                table.append(&id, account.as_deref(), &fields, &scores);
             }
         }
         EntityKind::Account => {

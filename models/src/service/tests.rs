@@ -316,6 +316,7 @@ fn drift_of_the_serving_model_stands_among_the_alerts_while_that_version_serves(
         let moved = alarm(DriftRule::ModelPopulation, "the column amount has moved");
         let wrong = alarm(DriftRule::ModelCalibration, "outcomes miss the probabilities");
         let look = |at, alarms| DriftLook {
+            target: ModelTarget::Deals,
             at,
             version: 1,
             alarms,
@@ -335,7 +336,7 @@ fn drift_of_the_serving_model_stands_among_the_alerts_while_that_version_serves(
         let told = |rule: &str, severity: &str, since| (rule.to_owned(), severity.to_owned(), Some(since));
         scoring.set_drift(TENANT, look(day(10.0), vec![moved.clone()]));
         assert!(found(Knowledge::Now).await.is_empty(), "no model serves");
-        scoring.set_win_models(TENANT, vec![(day(0.0), Some(served(1)))]);
+        scoring.set_models(TENANT, ModelTarget::Deals, vec![(day(0.0), Some(served(1)))]);
         scoring.set_drift(TENANT, look(day(20.0), vec![moved, wrong]));
         let population = told("model_population", "medium", day(10.0));
         let calibration = told("model_calibration", "high", day(20.0));
@@ -352,7 +353,7 @@ fn drift_of_the_serving_model_stands_among_the_alerts_while_that_version_serves(
         );
         let again = told("model_population", "medium", day(40.0));
         assert_eq!(found(Knowledge::Now).await, [again]);
-        scoring.set_win_models(TENANT, vec![(day(50.0), Some(served(2)))]);
+        scoring.set_models(TENANT, ModelTarget::Deals, vec![(day(50.0), Some(served(2)))]);
         assert!(found(Knowledge::Now).await.is_empty(), "another version serves");
     });
 }

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use revgauge_contract::{
     Timestamp,
     error::Failure,
+    models::ModelTarget,
     score::{EntityKind, EntityScores, Score},
     statistics::{Knowledge, StatisticsSource},
 };
@@ -22,7 +23,7 @@ use crate::{
     facts::{AccountFacts, ContactFacts, Member},
     gather::{Gatherer, Which, complete_deal},
     priority::score_priority,
-    win::{Served, served::win_score},
+    win::{Served, leads::lead_score, served::win_score},
 };
 
 /// Tiers before, by entity and score.
@@ -38,6 +39,8 @@ pub(crate) struct View {
     pub(crate) cuts: Arc<TenantCuts>,
     /// The model of deals in force, where there is one.
     pub(crate) win: Option<Served>,
+    /// The model of leads in force, where there is one.
+    pub(crate) leads: Option<Served>,
     rhythm: [f64; 168],
     memory: Option<Arc<dyn TierMemory>>,
 }
@@ -96,7 +99,8 @@ impl View {
             knowledge,
             definitions: scoring.definitions(tenant_id, knowledge),
             directory,
-            win: scoring.win_model(tenant_id, knowledge),
+            win: scoring.model(tenant_id, ModelTarget::Deals, knowledge),
+            leads: scoring.model(tenant_id, ModelTarget::Leads, knowledge),
             rhythm: cuts.rhythm(),
             cuts,
             memory: None,
@@ -299,6 +303,18 @@ impl View {
         scores
     }
 
+    /// The scores of a contact in the order they are told, with its chance of a deal where a model of leads is in force.
+    pub(super) fn told_contact_scores(&self, contact: ContactView, at: Timestamp) -> Vec<Score> {
+        let chance = self.leads.as_ref().map(|served| {
+            let facts = &contact.facts;
+            let in_deals = self.directory.read().deals_of_contact(&facts.contact_id).len();
+            lead_score(served, facts, in_deals, at, Detail::Full)
+        });
+        let mut scores = contact_scores(contact);
+        scores.extend(chance);
+        scores
+    }
+
     /// The tenant's stage medians as its histories say at an instant.
     pub(crate) async fn stage_medians(&self, at: Timestamp) -> Result<crate::deal::StageMedians, Failure> {
         let histories = self.gatherer().histories().await?;
@@ -327,7 +343,10 @@ impl View {
         let scores = match kind {
             EntityKind::Contact => {
                 let contacts = self.contacts(one, at, Detail::Full, &tiers).await?;
-                contacts.into_iter().next().map(contact_scores)
+                contacts
+                    .into_iter()
+                    .next()
+                    .map(|contact| self.told_contact_scores(contact, at))
             }
             EntityKind::Account => {
                 let accounts = self.accounts(one, at, Detail::Full).await?;

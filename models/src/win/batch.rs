@@ -1,34 +1,56 @@
 //! How are a million rows scored? Columns a chunk at a time, trees as tables that are walked without asking where they end.
 
+use hashbrown::HashMap;
+
 use super::{
     WinArtifact,
     artifact::{TreeNode, bend},
-    encode::Cell,
+    encode::{Cell, ColumnEncoding},
 };
 
 /// Rows scored together: their encoded numbers and contributions stay in the second-level cache.
 const CHUNK: usize = 1_024;
 /// Deepest tree that is laid out as a table; deeper ones are walked node by node.
 const DEEPEST: usize = 6;
+/// Leaves of the deepest table.
+const MOST_LEAVES: usize = 1 << DEEPEST;
 
-/// A tree of equal depth everywhere: `2^depth - 1` questions in the order of a heap, then for each leaf what each question on
-/// its path adds and to which column.
+/// A tree of equal depth everywhere: `2^depth - 1` questions in the order of a heap, then for each column asked what each leaf
+/// adds to it.
 #[derive(Debug, Clone)]
 struct Table {
     depth: usize,
+    /// Slot of the number asked, and the threshold.
     questions: Vec<(u32, f64)>,
-    /// `depth` entries a leaf.
-    adds: Vec<(u32, f64)>,
+    adds: Vec<(u32, Box<[f64; MOST_LEAVES]>)>,
+}
+
+/// How a column's cells become numbers and its linear part.
+#[derive(Debug, Clone)]
+struct Reading<'a> {
+    encoding: &'a ColumnEncoding,
+    /// Share of the linear part times the weight of each of its numbers.
+    weights: Vec<f64>,
+    /// Which of its numbers trees ask, and the slots where they look for them.
+    asked: Vec<(usize, usize)>,
+    /// Of a category: place of each level, and for each place its numbers and linear part.
+    levels: HashMap<&'a str, usize>,
+    by_level: Vec<(Vec<f64>, f64)>,
 }
 
 /// An artifact laid out for many rows.
 #[derive(Debug, Clone)]
 pub struct BatchScorer<'a> {
     artifact: &'a WinArtifact,
+    readings: Vec<Reading<'a>>,
     tables: Vec<Table>,
     /// Trees too deep for a table.
     deep: Vec<&'a [TreeNode]>,
     column_of: Vec<u32>,
+    /// Slot of each number that a tree asks.
+    slots: Vec<Option<u32>>,
+    /// Numbers that trees ask.
+    width: usize,
     /// Base before calibration.
     base: f64,
 }
@@ -45,31 +67,42 @@ pub struct Scored {
 }
 
 impl<'a> BatchScorer<'a> {
-    /// Lays an artifact out. Cost: `2^depth` a tree.
+    /// Lays an artifact out. Cost: `2^depth` a tree, and a hash table of the levels of each category.
     pub fn new(artifact: &'a WinArtifact) -> Self {
         let mut column_of = Vec::with_capacity(artifact.width());
         for (place, column) in artifact.columns.iter().enumerate() {
             column_of.resize(column_of.len() + column.encoding.width(), place as u32);
         }
         let share_trees = 1.0 - artifact.share_linear;
+        let used: &[Vec<TreeNode>] = if share_trees > 0.0 { &artifact.trees } else { &[] };
+        let mut slots: Vec<Option<u32>> = vec![None; artifact.width()];
+        let mut width = 0;
+        for split in used.iter().flatten().filter_map(|node| node.split.as_ref()) {
+            let slot = &mut slots[split.feature];
+            if slot.is_none() {
+                *slot = Some(width);
+                width += 1;
+            }
+        }
         let (mut tables, mut deep) = (Vec::new(), Vec::new());
         let mut base = artifact.share_linear * artifact.bias + share_trees * artifact.base;
-        if share_trees > 0.0 {
-            for tree in &artifact.trees {
-                base += share_trees * tree.first().map_or(0.0, |root| root.value);
-                let depth = depth(tree, 0);
-                if depth <= DEEPEST {
-                    tables.push(table(tree, depth, share_trees, &column_of));
-                } else {
-                    deep.push(tree.as_slice());
-                }
+        for tree in used {
+            base += share_trees * tree.first().map_or(0.0, |root| root.value);
+            let depth = depth(tree, 0);
+            if depth <= DEEPEST {
+                tables.push(table(tree, depth, share_trees, &column_of, &slots));
+            } else {
+                deep.push(tree.as_slice());
             }
         }
         Self {
             artifact,
+            readings: readings(artifact, &slots),
             tables,
             deep,
             column_of,
+            slots,
+            width: width as usize,
             base,
         }
     }
@@ -85,59 +118,40 @@ impl<'a> BatchScorer<'a> {
             bases: Vec::with_capacity(rows),
             contributions: (0..columns).map(|_| Vec::with_capacity(rows)).collect(),
         };
-        let width = self.artifact.width();
-        let mut numbers = vec![0.0; width * CHUNK];
+        let mut numbers = vec![0.0; self.width * CHUNK];
         let mut parts = vec![0.0; columns * CHUNK];
-        let mut one = Vec::new();
         let mut start = 0;
         while start < rows {
             let count = CHUNK.min(rows - start);
-            let mut place = 0;
-            for (index, column) in self.artifact.columns.iter().enumerate() {
-                let own = column.encoding.width();
-                one.resize(own, 0.0);
-                for row in 0..count {
-                    column.encoding.encode(cell(index, start + row), &mut one);
-                    for (offset, number) in one.iter().enumerate() {
-                        numbers[(place + offset) * CHUNK + row] = *number;
-                    }
-                }
-                place += own;
+            for (column, reading) in self.readings.iter().enumerate() {
+                let part = &mut parts[column * CHUNK..column * CHUNK + count];
+                reading.read(|row| cell(column, start + row), part, &mut numbers);
             }
-            self.chunk(&numbers, count, &mut parts);
-            self.finish(&mut parts, count, &mut scored);
+            self.add_trees(&numbers, count, &mut parts);
+            self.finish(&parts, count, &mut scored);
             start += count;
         }
         scored
     }
 
-    /// Contributions of one chunk before calibration, column-major.
-    fn chunk(&self, numbers: &[f64], count: usize, parts: &mut [f64]) {
-        parts.fill(0.0);
-        let share = self.artifact.share_linear;
-        if share > 0.0 {
-            for (number, weight) in self.artifact.weights.iter().enumerate() {
-                let weight = share * weight;
-                if weight != 0.0 {
-                    let own = self.column_of[number] as usize * CHUNK;
-                    let from = &numbers[number * CHUNK..number * CHUNK + count];
-                    for (part, number) in parts[own..own + count].iter_mut().zip(from) {
-                        *part += weight * number;
-                    }
-                }
-            }
-        }
+    /// Adds what the trees say of one chunk, before calibration, column-major.
+    fn add_trees(&self, numbers: &[f64], count: usize, parts: &mut [f64]) {
+        let mut leaves = [0_u8; CHUNK];
         for table in &self.tables {
-            let leaves = table.questions.len();
-            for row in 0..count {
-                let mut at = 0;
-                for _ in 0..table.depth {
-                    let (feature, threshold) = table.questions[at];
-                    at = 2 * at + 1 + usize::from(numbers[feature as usize * CHUNK + row] >= threshold);
-                }
-                let leaf = (at - leaves) * table.depth;
-                for (column, add) in &table.adds[leaf..leaf + table.depth] {
-                    parts[*column as usize * CHUNK + row] += add;
+            let leaves = &mut leaves[..count];
+            match table.depth {
+                0 => continue,
+                1 => table.find::<1>(numbers, leaves),
+                2 => table.find::<2>(numbers, leaves),
+                3 => table.find::<3>(numbers, leaves),
+                4 => table.find::<4>(numbers, leaves),
+                5 => table.find::<5>(numbers, leaves),
+                _ => table.find::<DEEPEST>(numbers, leaves),
+            }
+            for (column, of_leaf) in &table.adds {
+                let own = *column as usize * CHUNK;
+                for (part, leaf) in parts[own..own + count].iter_mut().zip(leaves.iter()) {
+                    *part += of_leaf[usize::from(*leaf) % MOST_LEAVES];
                 }
             }
         }
@@ -151,7 +165,8 @@ impl<'a> BatchScorer<'a> {
     fn walk(&self, tree: &[TreeNode], numbers: &[f64], row: usize, parts: &mut [f64]) {
         let Some(mut node) = tree.first() else { return };
         while let Some(split) = &node.split {
-            let number = numbers[split.feature * CHUNK + row];
+            let slot = self.slots[split.feature].map_or(0, |slot| slot as usize);
+            let number = numbers[slot * CHUNK + row];
             let Some(next) = tree.get(if number < split.at {
                 split.left
             } else {
@@ -166,7 +181,7 @@ impl<'a> BatchScorer<'a> {
     }
 
     /// Calibrates a chunk and appends it to the answer.
-    fn finish(&self, parts: &mut [f64], count: usize, scored: &mut Scored) {
+    fn finish(&self, parts: &[f64], count: usize, scored: &mut Scored) {
         let artifact = self.artifact;
         let base = artifact.slope * self.base + artifact.offset;
         let bent_base = bend(&artifact.curve, base);
@@ -201,6 +216,105 @@ impl<'a> BatchScorer<'a> {
     }
 }
 
+impl Table {
+    /// The leaf of each row. The depth is known when compiled, so that the steps are unrolled.
+    fn find<const DEPTH: usize>(&self, numbers: &[f64], leaves: &mut [u8]) {
+        for (row, leaf) in leaves.iter_mut().enumerate() {
+            let mut at = 0;
+            for _ in 0..DEPTH {
+                let (slot, threshold) = self.questions[at];
+                at = 2 * at + 1 + usize::from(numbers[slot as usize * CHUNK + row] >= threshold);
+            }
+            *leaf = (at + 1 - (1 << DEPTH)) as u8;
+        }
+    }
+}
+
+impl Reading<'_> {
+    /// Writes the linear part of each row's cell to `part`, and the numbers that trees ask to their slots.
+    fn read<'c>(&self, cell: impl Fn(usize) -> Cell<'c>, part: &mut [f64], numbers: &mut [f64]) {
+        match self.encoding {
+            ColumnEncoding::Numeric { .. } => {
+                let mut own = [0.0; 3];
+                for (row, part) in part.iter_mut().enumerate() {
+                    self.encoding.encode(cell(row), &mut own);
+                    *part = dot(&self.weights, &own);
+                    for (offset, slot) in &self.asked {
+                        numbers[slot * CHUNK + row] = own[*offset];
+                    }
+                }
+            }
+            ColumnEncoding::Category { levels, .. } => {
+                let rare = levels.len();
+                for (row, part) in part.iter_mut().enumerate() {
+                    let place = match cell(row) {
+                        Cell::Text(text) => self.levels.get(text).copied().unwrap_or(rare),
+                        Cell::Number(value) if value.is_finite() => self
+                            .levels
+                            .get(value.to_string().as_str())
+                            .copied()
+                            .unwrap_or(rare),
+                        Cell::Number(_) | Cell::Missing => rare + 1,
+                    };
+                    let (own, linear) = &self.by_level[place];
+                    *part = *linear;
+                    for (offset, slot) in &self.asked {
+                        numbers[slot * CHUNK + row] = own[*offset];
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn dot(weights: &[f64], numbers: &[f64]) -> f64 {
+    weights
+        .iter()
+        .zip(numbers)
+        .map(|(weight, number)| weight * number)
+        .sum()
+}
+
+fn readings<'a>(artifact: &'a WinArtifact, slots: &[Option<u32>]) -> Vec<Reading<'a>> {
+    let mut start = 0;
+    let columns = artifact.columns.iter().map(|column| {
+        let encoding = &column.encoding;
+        let own = start..start + encoding.width();
+        start = own.end;
+        let weights: Vec<f64> = artifact.weights[own.clone()]
+            .iter()
+            .map(|weight| artifact.share_linear * weight)
+            .collect();
+        let asked = own
+            .enumerate()
+            .filter_map(|(offset, number)| Some((offset, slots[number]? as usize)))
+            .collect();
+        let (mut levels, mut by_level) = (HashMap::new(), Vec::new());
+        if let ColumnEncoding::Category { levels: names, .. } = encoding {
+            levels.extend(
+                names
+                    .iter()
+                    .enumerate()
+                    .map(|(place, name)| (name.as_str(), place)),
+            );
+            for place in 0..encoding.width() {
+                let mut numbers = vec![0.0; encoding.width()];
+                encoding.encode_level(place, &mut numbers);
+                let linear = dot(&weights, &numbers);
+                by_level.push((numbers, linear));
+            }
+        }
+        Reading {
+            encoding,
+            weights,
+            asked,
+            levels,
+            by_level,
+        }
+    });
+    columns.collect()
+}
+
 fn depth(tree: &[TreeNode], at: usize) -> usize {
     match tree.get(at).and_then(|node| node.split.as_ref()) {
         Some(split) => 1 + depth(tree, split.left).max(depth(tree, split.right)),
@@ -212,24 +326,26 @@ fn depth(tree: &[TreeNode], at: usize) -> usize {
 type Open = (usize, Option<usize>, Vec<(u32, f64)>);
 
 /// Lays a tree out to equal depth: below a leaf, questions that both answers lead to the same.
-fn table(tree: &[TreeNode], depth: usize, share: f64, column_of: &[u32]) -> Table {
+fn table(tree: &[TreeNode], depth: usize, share: f64, column_of: &[u32], slots: &[Option<u32>]) -> Table {
     let inner = (1 << depth) - 1;
     let mut made = Table {
         depth,
         questions: vec![(0, f64::NEG_INFINITY); inner],
-        adds: vec![(0, 0.0); (1 << depth) * depth],
+        adds: Vec::new(),
     };
     let mut open: Vec<Open> = vec![(0, Some(0), Vec::new())];
     while let Some((place, node, path)) = open.pop() {
         if place >= inner {
-            let leaf = (place - inner) * depth;
-            made.adds[leaf..leaf + path.len()].copy_from_slice(&path);
+            for (column, step) in path {
+                made.adds_of(column)[place - inner] += step;
+            }
             continue;
         }
         let found = node.and_then(|node| Some((tree.get(node)?, tree.get(node)?.split.as_ref()?)));
         match found {
             Some((own, split)) => {
-                made.questions[place] = (split.feature as u32, split.at);
+                let slot = slots.get(split.feature).copied().flatten().unwrap_or(0);
+                made.questions[place] = (slot, split.at);
                 for (side, next) in [split.left, split.right].into_iter().enumerate() {
                     let mut path = path.clone();
                     let step = tree.get(next).map_or(0.0, |next| next.value - own.value);
@@ -239,14 +355,26 @@ fn table(tree: &[TreeNode], depth: usize, share: f64, column_of: &[u32]) -> Tabl
             }
             None => {
                 for side in 0..2 {
-                    let mut path = path.clone();
-                    path.push((0, 0.0));
-                    open.push((2 * place + 1 + side, None, path));
+                    open.push((2 * place + 1 + side, None, path.clone()));
                 }
             }
         }
     }
     made
+}
+
+impl Table {
+    /// What each leaf adds to a column.
+    fn adds_of(&mut self, column: u32) -> &mut [f64; MOST_LEAVES] {
+        let place = match self.adds.iter().position(|(held, _)| *held == column) {
+            Some(place) => place,
+            None => {
+                self.adds.push((column, Box::new([0.0; MOST_LEAVES])));
+                self.adds.len() - 1
+            }
+        };
+        &mut self.adds[place].1
+    }
 }
 
 #[cfg(test)]

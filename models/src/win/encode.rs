@@ -110,20 +110,34 @@ impl ColumnEncoding {
                 None => out[2] = 1.0 - missing,
             },
             Self::Category { levels, shares } => {
-                for (number, share) in out.iter_mut().zip(shares) {
-                    *number = -share;
-                }
                 let at = match cell {
                     Cell::Missing => levels.len() + 1,
                     Cell::Text(text) => level_of(levels, text),
                     Cell::Number(value) if !value.is_finite() => levels.len() + 1,
                     Cell::Number(value) => level_of(levels, &value.to_string()),
                 };
-                if let Some(number) = out.get_mut(at) {
-                    *number += 1.0;
-                }
+                one_hot(shares, at, out);
             }
         }
+    }
+
+    /// The numbers of a category's level by its place (the last but one for rare levels, the last for missing); zeros of a
+    /// number.
+    pub(super) fn encode_level(&self, place: usize, out: &mut [f64]) {
+        out.fill(0.0);
+        if let Self::Category { shares, .. } = self {
+            one_hot(shares, place, out);
+        }
+    }
+}
+
+/// 1 at a place and 0 elsewhere, each less its share.
+fn one_hot(shares: &[f64], place: usize, out: &mut [f64]) {
+    for (number, share) in out.iter_mut().zip(shares) {
+        *number = -share;
+    }
+    if let Some(number) = out.get_mut(place) {
+        *number += 1.0;
     }
 }
 

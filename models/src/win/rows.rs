@@ -146,7 +146,8 @@ fn growth(history: &DealHistory) -> Option<f64> {
     (first > 0.0 && last > 0.0).then(|| (last / first).ln())
 }
 
-fn activity(rows: &[ActivityRow], at: Timestamp, numbers: &mut [f64; NUMBERS.len()]) {
+/// Fills the numbers from [`FIRST_ACTIVITY`] on.
+pub(super) fn activity(rows: &[ActivityRow], at: Timestamp, numbers: &mut [f64; NUMBERS.len()]) {
     numbers[12..17].fill(0.0);
     let (mut inbound, mut any): (Option<Timestamp>, Option<Timestamp>) = (None, None);
     for row in rows.iter().filter(|row| row.machine_class == MachineClass::None) {

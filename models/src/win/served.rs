@@ -11,7 +11,7 @@ use super::{
     artifact::sigmoid,
     encode::Cell,
     hazard::HazardModel,
-    naive_bayes::{NaiveBayes, counted},
+    naive_bayes::{ColdJudgement, NaiveBayes, counted},
     rows::{DealRow, FIELD_PREFIX},
 };
 use crate::{
@@ -75,6 +75,11 @@ impl WinModel {
         let row = DealRow::of(facts, at);
         let stage = facts.history.stages.last().map(|spell| spell.stage.as_str());
         let cold = self.cold.judge(&counted(&row, stage.as_slice()), at);
+        self.judge_row(cold, |column| row.cell(column))
+    }
+
+    /// Judges a row by its cells, given what the cold counts say of it.
+    pub(super) fn judge_row<'c>(&self, cold: ColdJudgement, cell: impl Fn(&str) -> Cell<'c>) -> WinAnswer {
         let share = self.trained_share();
         let mut base = (1.0 - share) * cold.base;
         let mut contributions: BTreeMap<String, f64> = BTreeMap::new();
@@ -84,11 +89,7 @@ impl WinModel {
         let mut percentile = None;
         let mut sample = cold.deals;
         if let Some(artifact) = &self.artifact {
-            let cells: Vec<Cell<'_>> = artifact
-                .columns
-                .iter()
-                .map(|column| row.cell(&column.name))
-                .collect();
+            let cells: Vec<Cell<'_>> = artifact.columns.iter().map(|column| cell(&column.name)).collect();
             let judged = artifact.judge(&cells);
             base += share * judged.base;
             percentile = judged.percentile;
@@ -130,11 +131,7 @@ pub struct Served {
 /// The parts are in points of probability and sum to it (S-1): each column's log-odds, scaled along the ray from the base
 /// (Aumann and Shapley). The log-odds themselves are the fact `log_odds`, their parts `log_odds_parts`.
 pub fn win_score(served: &Served, facts: &DealFacts, at: Timestamp, detail: Detail) -> Score {
-    let definition = format!(
-        "win@{}+{}",
-        served.version,
-        served.sha256.get(..12).unwrap_or_default()
-    );
+    let definition = definition_of(served, "win");
     let row = DealRow::of(facts, at);
     let fingerprint = combined(
         [deal_fingerprint(facts).as_str()],
@@ -158,6 +155,24 @@ pub fn win_score(served: &Served, facts: &DealFacts, at: Timestamp, detail: Deta
     if !detail.is_full() {
         return maker.scored(answer.probability, Vec::new(), ScoreFacts::new(), detail);
     }
+    let facts = told(served, facts, &answer, at);
+    chance(
+        maker,
+        &answer,
+        facts,
+        ("win", "a deal of which nothing is known"),
+        |column| reason(&row, column),
+    )
+}
+
+/// A probability with its parts in points of probability: each column's log-odds, scaled along the ray from the base.
+pub(super) fn chance(
+    maker: Maker<'_>,
+    answer: &WinAnswer,
+    facts: ScoreFacts,
+    (prefix, base_is): (&str, &str),
+    reason: impl Fn(&str) -> String,
+) -> Score {
     let base = sigmoid(answer.base);
     let ray = answer.log_odds - answer.base;
     let scale = if ray.abs() > 1e-9 {
@@ -165,23 +180,23 @@ pub fn win_score(served: &Served, facts: &DealFacts, at: Timestamp, detail: Deta
     } else {
         base * (1.0 - base)
     };
-    let mut parts = vec![part("base", base, "a deal of which nothing is known")];
+    let mut parts = vec![part("base", base, base_is)];
     let mut rest = answer.probability - base;
     for (column, log_odds) in &answer.contributions {
         let points = log_odds * scale;
         if points.abs() >= 1e-4 {
             rest -= points;
-            parts.push(part(format!("win:{column}"), points, reason(&row, column)));
+            parts.push(part(format!("{prefix}:{column}"), points, reason(column)));
         }
     }
     if rest.abs() > 0.0 {
-        parts.push(part("win:other", rest, "everything else together"));
+        parts.push(part(format!("{prefix}:other"), rest, "everything else together"));
     }
-    let facts = told(served, facts, &answer, at);
-    maker.scored(answer.probability, parts, facts, detail)
+    maker.scored(answer.probability, parts, facts, Detail::Full)
 }
 
-fn told(served: &Served, facts: &DealFacts, answer: &WinAnswer, at: Timestamp) -> ScoreFacts {
+/// What is told beside every probability.
+pub(super) fn told_of_answer(served: &Served, answer: &WinAnswer) -> ScoreFacts {
     let mut told = ScoreFacts::new();
     told.insert("log_odds".to_owned(), json!(answer.log_odds));
     told.insert("log_odds_base".to_owned(), json!(answer.base));
@@ -191,6 +206,20 @@ fn told(served: &Served, facts: &DealFacts, answer: &WinAnswer, at: Timestamp) -
     told.insert("trained_share".to_owned(), json!(answer.trained_share));
     told.insert("effective_sample_size".to_owned(), json!(answer.sample.round()));
     told.insert("confidence".to_owned(), json!(confidence(answer)));
+    told
+}
+
+/// `name@version+hash` of what was stored, the maker of its scores (S-2).
+pub(super) fn definition_of(served: &Served, name: &str) -> String {
+    format!(
+        "{name}@{}+{}",
+        served.version,
+        served.sha256.get(..12).unwrap_or_default()
+    )
+}
+
+fn told(served: &Served, facts: &DealFacts, answer: &WinAnswer, at: Timestamp) -> ScoreFacts {
+    let mut told = told_of_answer(served, answer);
     let early = facts
         .history
         .created_at

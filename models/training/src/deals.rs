@@ -59,11 +59,13 @@ impl Default for DealSetSettings {
 pub enum DealSetError {
     /// No landmark has run its horizon.
     #[error(
-        "cannot make a training set of {deals} deals: none was known for the {horizon_days:.0} days after which an outcome counts; wait for more history, or give a shorter horizon"
+        "cannot make a training set of {objects} {what}: none was known for the {horizon_days:.0} days after which an outcome counts; wait for more history, or give a shorter horizon"
     )]
     NoneMature {
-        /// Deals in the log.
-        deals: usize,
+        /// Objects in the log.
+        objects: usize,
+        /// What they are: `deals` or `leads`.
+        what: &'static str,
         /// The horizon.
         horizon_days: f64,
     },
@@ -72,15 +74,15 @@ pub enum DealSetError {
     Join(String),
 }
 
-/// Point-in-time rows of deals in order of their instants.
+/// Point-in-time rows of deals, or of leads, in order of their instants.
 #[derive(Debug, Clone)]
 pub struct DealSet {
     /// What was known at each row's instant, and whether the deal was won within the horizon.
     pub table: Table,
     /// The same rows and columns with what is known last.
     pub latest: Table,
-    /// Deal of each row.
-    pub deal_ids: Vec<String>,
+    /// Deal or lead of each row.
+    pub ids: Vec<String>,
     /// Instant of each row, days since 1970.
     pub at: Vec<f64>,
     /// Instant at which the row's outcome was known, days since 1970.
@@ -100,7 +102,8 @@ struct Row<'a> {
     won: bool,
 }
 
-fn days(at: Timestamp) -> f64 {
+/// Days since 1970.
+pub(crate) fn days(at: Timestamp) -> f64 {
     at.micros() as f64 / DAY_US as f64
 }
 
@@ -153,14 +156,8 @@ pub fn deal_set(
     }
     // Rows of one instant stand by deal: the log gives its deals by id.
     rows.sort_by_key(|row| (row.at, row.number));
-    if rows.len() > settings.max_rows {
-        let all = rows.len();
-        let mut place = 0;
-        rows.retain(|_| {
-            place += 1;
-            place * settings.max_rows / all > (place - 1) * settings.max_rows / all
-        });
-    }
+    let (all, mut place) = (rows.len(), 0..);
+    rows.retain(|_| stays(place.next().unwrap_or(0), all, settings.max_rows));
     // A deal's newest facts are read once for all its rows, so rows are made deal by deal and put in order of time after.
     rows.sort_by_key(|row| (row.number, row.at));
     let (mut held, mut newest) = (Builder::default(), Builder::default());
@@ -184,7 +181,8 @@ pub fn deal_set(
     });
     if rows.is_empty() {
         return Err(DealSetError::NoneMature {
-            deals: log.objects().len(),
+            objects: log.objects().len(),
+            what: "deals",
             horizon_days,
         });
     }
@@ -211,7 +209,7 @@ pub fn deal_set(
     Ok(DealSet {
         table: held.table(&fields, then, won.clone(), at.clone()),
         latest: newest.table(&fields, last, won, at.clone()),
-        deal_ids: rows.iter().map(|row| row.log.id().to_owned()).collect(),
+        ids: rows.iter().map(|row| row.log.id().to_owned()).collect(),
         known: rows.iter().map(|row| days(row.known)).collect(),
         groups: held.groups,
         at,
@@ -251,12 +249,22 @@ pub fn landmark_rows(
     }
     let running = activity.running().map_err(DealSetError::Join)?;
     let activity = activity.as_of(&running, &asked).map_err(DealSetError::Join)?;
-    let fields: Vec<String> = columns
-        .iter()
-        .filter_map(|column| column.strip_prefix(FIELD_PREFIX).map(str::to_owned))
-        .collect();
+    let fields = fields_of(columns);
     let at = asked.iter().map(|(_, at)| days(*at)).collect();
     Ok(held.table(&fields, activity, vec![false; asked.len()], at))
+}
+
+/// The fields among the names of columns.
+pub(crate) fn fields_of(columns: &[String]) -> Vec<String> {
+    columns
+        .iter()
+        .filter_map(|column| column.strip_prefix(FIELD_PREFIX).map(str::to_owned))
+        .collect()
+}
+
+/// Whether the row at `place` of `all` stays when rows are thinned evenly to `most`.
+pub(crate) const fn stays(place: usize, all: usize, most: usize) -> bool {
+    all <= most || (place + 1) * most / all > place * most / all
 }
 
 /// The days within which nine of ten wins fall, counted from when a deal was first known; 180 before any win.
@@ -283,11 +291,11 @@ fn names_people(values: &[(usize, String)]) -> bool {
 
 /// Columns as they grow, a row at a time.
 #[derive(Default)]
-struct Builder {
+pub(crate) struct Builder {
     numbers: Vec<Vec<f64>>,
     stages: Vec<Option<String>>,
     fields: BTreeMap<String, Vec<(usize, String)>>,
-    groups: Vec<usize>,
+    pub(crate) groups: Vec<usize>,
     group_of: BTreeMap<String, usize>,
     rows: usize,
 }
@@ -298,11 +306,26 @@ impl Builder {
         for (column, number) in self.numbers.iter_mut().zip(row.numbers) {
             column.push(number);
         }
-        self.stages.push(match row.cell(STAGE) {
+        let stage = match row.cell(STAGE) {
             Cell::Text(stage) => Some(stage.to_owned()),
             Cell::Number(_) | Cell::Missing => None,
-        });
-        for (name, value) in row.fields() {
+        };
+        let group = account.map_or_else(
+            || format!("deal {deal_id}"),
+            |account| format!("account {account}"),
+        );
+        self.push_fields(stage, row.fields(), group);
+    }
+
+    /// A row without leading numbers, or the rest of one whose leading numbers are in.
+    pub(crate) fn push_fields<'f>(
+        &mut self,
+        stage: Option<String>,
+        fields: impl Iterator<Item = (&'f str, &'f str)>,
+        group: String,
+    ) {
+        self.stages.push(stage);
+        for (name, value) in fields {
             match self.fields.get_mut(name) {
                 Some(values) => values.push((self.rows, value.to_owned())),
                 None => {
@@ -311,17 +334,13 @@ impl Builder {
                 }
             }
         }
-        let group = account.map_or_else(
-            || format!("deal {deal_id}"),
-            |account| format!("account {account}"),
-        );
         let next = self.group_of.len();
         self.groups.push(*self.group_of.entry(group).or_insert(next));
         self.rows += 1;
     }
 
     /// Puts the rows in another order: the row at `order[place]` comes to `place`.
-    fn reorder(&mut self, order: &[usize]) {
+    pub(crate) fn reorder(&mut self, order: &[usize]) {
         for column in &mut self.numbers {
             *column = order.iter().map(|row| column[*row]).collect();
         }
@@ -336,7 +355,7 @@ impl Builder {
         }
     }
 
-    fn frequent_fields(&self, most: usize) -> Vec<String> {
+    pub(crate) fn frequent_fields(&self, most: usize) -> Vec<String> {
         let least = (self.rows as f64 * FIELD_SHARE).max(1.0) as usize;
         let mut found: Vec<(usize, &String)> = self
             .fields
@@ -352,17 +371,28 @@ impl Builder {
             .collect()
     }
 
-    fn table(&self, fields: &[String], activity: Vec<Vec<f64>>, won: Vec<bool>, at: Vec<f64>) -> Table {
+    /// The table of all rows: leading numbers where there are any, then those of activity, the stage where one is known, and
+    /// the fields.
+    pub(crate) fn table(
+        &self,
+        fields: &[String],
+        activity: Vec<Vec<f64>>,
+        won: Vec<bool>,
+        at: Vec<f64>,
+    ) -> Table {
         let mut table = Table {
             won,
             at: Some(at),
             ..Table::default()
         };
         let numbers = self.numbers.iter().cloned().chain(activity);
-        for (name, values) in NUMBERS.iter().zip(numbers) {
+        let names = NUMBERS.iter().skip(FIRST_ACTIVITY - self.numbers.len());
+        for (name, values) in names.zip(numbers) {
             table.push(name, Column::Numeric(values));
         }
-        table.push(STAGE, Column::Text(self.stages.clone()));
+        if self.stages.iter().any(Option::is_some) {
+            table.push(STAGE, Column::Text(self.stages.clone()));
+        }
         for field in fields {
             let mut values = vec![None; self.rows];
             for (row, value) in self.fields.get(field).into_iter().flatten() {

@@ -3,6 +3,7 @@
 
 pub mod deals;
 pub mod fit;
+pub mod leads;
 pub mod metrics;
 pub mod probes;
 pub mod speed;

@@ -24,10 +24,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::drift::{Drifted, drift};
 use crate::{
-    deals::{Activity, DealSet, DealSetError, DealSetSettings, deal_set},
+    deals::{Activity, DealSet, DealSetError, DealSetSettings, deal_set, landmark_rows},
     fit::{FitError, Fitted, Order, Plan, fit},
+    leads::{Conversions, lead_landmark_rows, lead_set},
     metrics::{Metrics, auc, measure, row_loss},
     probes::{ColumnProbe, Proof, probe},
+    table::Table,
 };
 
 /// Held-out answers kept with a model, the newest: what it is compared by.
@@ -56,6 +58,71 @@ impl Default for WinSettings {
             seed: 20_261_120,
             forests: 3,
             probe_rows: 6_000,
+        }
+    }
+}
+
+/// What a model learns from, by what it predicts.
+#[derive(Debug, Clone, Copy)]
+pub enum Past<'a> {
+    /// That deals are won.
+    Deals {
+        /// Change log of deals.
+        log: &'a ChangeLog,
+        /// The tenant's stages.
+        stages: &'a StageCatalogue,
+        /// Events on deals.
+        activity: &'a Activity,
+    },
+    /// That leads come into a deal.
+    Leads {
+        /// Change log of contacts.
+        contacts: &'a ChangeLog,
+        /// When each first came into a deal.
+        conversions: &'a Conversions,
+        /// Events of contacts.
+        activity: &'a Activity,
+    },
+}
+
+impl Past<'_> {
+    /// Rows whose outcome is known at `now`.
+    ///
+    /// # Errors
+    /// As [`deal_set`].
+    pub fn set(&self, now: Timestamp, settings: &DealSetSettings) -> Result<DealSet, DealSetError> {
+        match self {
+            Self::Deals {
+                log,
+                stages,
+                activity,
+            } => deal_set(log, stages, activity, now, settings),
+            Self::Leads {
+                contacts,
+                conversions,
+                activity,
+            } => lead_set(contacts, conversions, activity, now, settings),
+        }
+    }
+
+    /// Rows at landmarks in `(from, to]`, whatever became of them.
+    fn landmarks(
+        &self,
+        span: (Timestamp, Timestamp),
+        settings: &DealSetSettings,
+        columns: &[String],
+    ) -> Result<Table, DealSetError> {
+        match self {
+            Self::Deals {
+                log,
+                stages,
+                activity,
+            } => landmark_rows(log, stages, activity, span, &settings.landmark_days, columns),
+            Self::Leads {
+                contacts,
+                conversions,
+                activity,
+            } => lead_landmark_rows(contacts, conversions, activity, span, columns),
         }
     }
 }
@@ -105,7 +172,7 @@ impl HeldOutRows {
 /// A held-out answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldRow {
-    /// The deal.
+    /// The deal, or the lead.
     pub deal_id: String,
     /// The row's instant, days since 1970.
     pub at: f64,
@@ -167,14 +234,54 @@ pub fn train(
     };
     let set_seconds = began.elapsed().as_secs_f64();
     let began = Instant::now();
-    let mut made = Made {
-        model: WinModel {
-            artifact: None,
-            cold,
-            hazard: HazardModel::learn(log, stages, now),
-        },
+    let mut made = untrained(WinModel {
+        artifact: None,
+        cold,
+        hazard: HazardModel::learn(log, stages, now),
+    });
+    made.set_seconds = set_seconds;
+    if let Some(set) = set {
+        fit_set(&set, settings, &mut made)?;
+    }
+    made.fit_seconds = began.elapsed().as_secs_f64();
+    Ok(made)
+}
+
+/// Trains the model of leads on what is known at `now`: that each comes into a deal within 90 days.
+///
+/// While there is too little for the trained part the model holds the share that converted alone.
+///
+/// # Errors
+/// [`TrainError`] when no lead was known for 90 days, a column to allow is unknown, or a trainer fails.
+pub fn train_leads(past: &Past<'_>, now: Timestamp, settings: &WinSettings) -> Result<Made, TrainError> {
+    let began = Instant::now();
+    let set = past.set(now, &settings.set)?;
+    let mut cold = NaiveBayes::default();
+    let mut counted = std::collections::HashSet::new();
+    for row in 0..set.ids.len() {
+        // A lead counts once, as it stood when its first row's outcome was known.
+        if counted.insert(set.ids[row].as_str()) {
+            let known = Timestamp((set.known[row] * revgauge_contract::time::DAY_US as f64) as i64);
+            cold.add(&[], set.table.won[row], known);
+        }
+    }
+    let mut made = untrained(WinModel {
+        artifact: None,
+        cold,
+        hazard: None,
+    });
+    made.set_seconds = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    fit_set(&set, settings, &mut made)?;
+    made.fit_seconds = began.elapsed().as_secs_f64();
+    Ok(made)
+}
+
+fn untrained(model: WinModel) -> Made {
+    Made {
+        model,
         signal: false,
-        choice: "cold counts alone: too few deals have run their horizon".to_owned(),
+        choice: "cold counts alone: too few have run their horizon".to_owned(),
         held_out: HeldOutRows::default(),
         held_rows: Vec::new(),
         probes: Vec::new(),
@@ -183,14 +290,9 @@ pub fn train(
         stage_ablation: None,
         rows: (0, 0),
         horizon_days: 0.0,
-        set_seconds,
+        set_seconds: 0.0,
         fit_seconds: 0.0,
-    };
-    if let Some(set) = set {
-        fit_set(&set, settings, &mut made)?;
     }
-    made.fit_seconds = began.elapsed().as_secs_f64();
-    Ok(made)
 }
 
 fn fit_set(set: &DealSet, settings: &WinSettings, made: &mut Made) -> Result<(), TrainError> {
@@ -253,11 +355,13 @@ fn fit_set(set: &DealSet, settings: &WinSettings, made: &mut Made) -> Result<(),
         made.shuffled_auc = fit(&shuffled, &rows, &small)
             .ok()
             .map(|fitted| held_out_auc(&fitted, &shuffled.won));
-        let with = fit(&table, &rows, &small).ok();
-        let without = fit(&table.without(&[STAGE]), &rows, &small).ok();
-        made.stage_ablation = with
-            .zip(without)
-            .map(|(with, without)| (with.held_out.0, without.held_out.0));
+        if table.names.iter().any(|name| name == STAGE) {
+            let with = fit(&table, &rows, &small).ok();
+            let without = fit(&table.without(&[STAGE]), &rows, &small).ok();
+            made.stage_ablation = with
+                .zip(without)
+                .map(|(with, without)| (with.held_out.0, without.held_out.0));
+        }
     }
     made.signal = fitted.signal;
     made.choice.clone_from(&fitted.choice);
@@ -271,7 +375,7 @@ fn fit_set(set: &DealSet, settings: &WinSettings, made: &mut Made) -> Result<(),
     made.held_rows = held()
         .skip(newest)
         .map(|(row, log_odds)| HeldRow {
-            deal_id: set.deal_ids[*row].clone(),
+            deal_id: set.ids[*row].clone(),
             at: set.at[*row],
             probability: sigmoid(*log_odds),
         })
@@ -322,20 +426,6 @@ fn cold_counts(log: &ChangeLog, stages: &StageCatalogue, now: Timestamp) -> Opti
         any = true;
     }
     any.then_some(counts)
-}
-
-/// Rows whose outcome is known at `now`.
-///
-/// # Errors
-/// As [`deal_set`].
-pub fn resolved(
-    log: &ChangeLog,
-    stages: &StageCatalogue,
-    activity: &Activity,
-    now: Timestamp,
-    settings: &DealSetSettings,
-) -> Result<DealSet, DealSetError> {
-    deal_set(log, stages, activity, now, settings)
 }
 
 /// What the trained part of a model says of rows of a set; the cold counts' prior where there is none.

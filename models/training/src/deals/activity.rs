@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use arrow::{
-    array::{Array as _, RecordBatch},
+    array::{Array as _, RecordBatch, StringViewArray},
     datatypes::TimeUnit,
 };
 use polars::prelude::{AsofJoinBy as _, AsofStrategy, Column as PolarsColumn, DataFrame, DataType};
@@ -31,7 +31,7 @@ struct Event {
     meeting: bool,
 }
 
-/// Engagement events of people on deals.
+/// Engagement events of people on deals, or on other objects that rows are made of.
 #[derive(Debug, Clone, Default)]
 pub struct Activity {
     deals: HashMap<String, u32>,
@@ -46,9 +46,18 @@ impl Activity {
     /// # Errors
     /// Names the first column that is missing or of another type.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let deals = text_column(batch, "deal_id").ok_or_else(|| wrong(batch, "deal_id"))?;
+        self.push_of(deals, batch)
+    }
+
+    /// As [`Activity::push`], of the objects named row by row in `deals`, which need not be deals.
+    ///
+    /// # Errors
+    /// As [`Activity::push`].
+    pub fn push_of(&mut self, deals: &StringViewArray, batch: &RecordBatch) -> Result<(), String> {
         let text = |name: &str| text_column(batch, name).ok_or_else(|| wrong(batch, name));
         let time = |name: &str| time_column(batch, name).ok_or_else(|| wrong(batch, name));
-        let (deals, types) = (text("deal_id")?, text("type")?);
+        let types = text("type")?;
         let (directions, classes) = (text("direction")?, text("machine_class")?);
         let (happened, known) = (time("event_time")?, time("known_at")?);
         for row in 0..batch.num_rows() {
@@ -114,7 +123,7 @@ impl Activity {
 
     /// The activity columns of deals at instants, in the order asked: one `Vec` a column, as [`NUMBERS`] has them. `running`
     /// is [`Activity::running`], made once for several questions.
-    pub(super) fn as_of(
+    pub(crate) fn as_of(
         &self,
         running: &DataFrame,
         asked: &[(&str, Timestamp)],
@@ -162,7 +171,7 @@ impl Activity {
     }
 
     /// Running sums of each deal in order of knowledge, then sorted by knowledge alone for the join.
-    pub(super) fn running(&self) -> Result<DataFrame, String> {
+    pub(crate) fn running(&self) -> Result<DataFrame, String> {
         let mut order: Vec<u32> = (0..self.events.len() as u32).collect();
         order.sort_by_key(|place| {
             let event = &self.events[*place as usize];

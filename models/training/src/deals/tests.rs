@@ -133,11 +133,7 @@ fn a_row_holds_what_was_known_and_the_outcome_waits_for_the_horizon() {
         ..DealSetSettings::default()
     };
     let set = deal_set(&log, &stages, &activity, now, &settings).unwrap();
-    let of = |deal: &str| -> Vec<usize> {
-        (0..set.at.len())
-            .filter(|row| set.deal_ids[*row] == deal)
-            .collect()
-    };
+    let of = |deal: &str| -> Vec<usize> { (0..set.at.len()).filter(|row| set.ids[*row] == deal).collect() };
     let rows = of("d00");
     assert_eq!(rows.len(), 4, "closed on day 40, so no row on day 60");
     let cell = |name: &str, row: usize| {
@@ -193,7 +189,7 @@ fn a_log_without_matured_deals_says_so() {
         &DealSetSettings::default(),
     );
     assert!(
-        matches!(error, Err(DealSetError::NoneMature { deals: 80, .. })),
+        matches!(error, Err(DealSetError::NoneMature { objects: 80, .. })),
         "{error:?}"
     );
 }

@@ -7,15 +7,11 @@ use revgauge_contract::{
     models::{DriftAlarm, DriftRule},
     time::DAY_US,
 };
-use revgauge_models::{
-    changelog::ChangeLog,
-    directory::StageCatalogue,
-    win::{WinModel, encode::Cell},
-};
+use revgauge_models::win::{WinModel, encode::Cell};
 
-use super::judge_rows;
+use super::{Past, judge_rows};
 use crate::{
-    deals::{Activity, DealSetError, DealSetSettings, deal_set, landmark_rows},
+    deals::{DealSetError, DealSetSettings},
     table::Column,
 };
 
@@ -47,11 +43,11 @@ pub struct Drifted {
 /// Compares rows of landmarks since `trained_at` with those it was trained on, and outcomes since with probabilities.
 ///
 /// # Errors
-/// As [`deal_set`].
+/// As [`Past::set`].
 pub fn drift(
     model: &WinModel,
     trained_at: Timestamp,
-    (log, stages, activity): (&ChangeLog, &StageCatalogue, &Activity),
+    past: &Past<'_>,
     now: Timestamp,
     settings: &DealSetSettings,
 ) -> Result<Drifted, DealSetError> {
@@ -64,16 +60,8 @@ pub fn drift(
         .iter()
         .map(|column| column.name.clone())
         .collect();
-    let ages = &settings.landmark_days;
-    let then = landmark_rows(
-        log,
-        stages,
-        activity,
-        (Timestamp(i64::MIN), trained_at),
-        ages,
-        &columns,
-    )?;
-    let since = landmark_rows(log, stages, activity, (trained_at, now), ages, &columns)?;
+    let then = past.landmarks((Timestamp(i64::MIN), trained_at), settings, &columns)?;
+    let since = past.landmarks((trained_at, now), settings, &columns)?;
     if then.won.len() >= LEAST_ROWS && since.won.len() >= LEAST_ROWS {
         for name in &columns {
             let place = |table: &crate::table::Table| table.names.iter().position(|held| held == name);
@@ -87,10 +75,10 @@ pub fn drift(
     for (name, index) in drifted.columns.iter().filter(|(_, index)| *index > MOVED) {
         drifted.alarms.push(DriftAlarm {
             rule: DriftRule::ModelPopulation,
-            message: format!("the deals' {name} has moved since the training (stability index {index:.2})"),
+            message: format!("the column {name} has moved since the training (stability index {index:.2})"),
         });
     }
-    let set = match deal_set(log, stages, activity, now, settings) {
+    let set = match past.set(now, settings) {
         Ok(set) => set,
         Err(DealSetError::NoneMature { .. }) => return Ok(drifted),
         Err(error) => return Err(error),
@@ -104,7 +92,7 @@ pub fn drift(
     }
     let said = judge_rows(model, &set, &rows);
     let count = rows.len() as f64;
-    let deals: BTreeSet<&str> = rows.iter().map(|row| set.deal_ids[*row].as_str()).collect();
+    let deals: BTreeSet<&str> = rows.iter().map(|row| set.ids[*row].as_str()).collect();
     drifted.outcomes = rows.len();
     drifted.mean_probability = said.iter().sum::<f64>() / count;
     drifted.win_rate = rows.iter().filter(|row| set.table.won[**row]).count() as f64 / count;
