@@ -323,10 +323,13 @@ fn fit_set(set: &DealSet, settings: &WinSettings, made: &mut Made) -> Result<(),
         .collect();
     let refused: Vec<&str> = made.refused.iter().map(|(name, _)| name.as_str()).collect();
     let table = set.table.without(&refused);
+    // Held-out blocks learn from rows whose horizon had run, as the set itself does: of younger rows only the quick outcomes
+    // were known, and those tell of too many wins.
+    let matured: Vec<f64> = set.at.iter().map(|at| at + set.horizon_days).collect();
     let plan = Plan {
         order: Order::TimeWithDelay {
             at: &set.at,
-            known: &set.known,
+            known: &matured,
         },
         groups: Some(&set.groups),
         seed: settings.seed,
