@@ -37,7 +37,7 @@ use crate::{
     reports::{Catalogue, ReportError, SavedReports},
     rest::{self, StatusSource, Streams},
     settings::ApiSettings,
-    sql::{CatalogSource, LaterQueries, Slots, base_session},
+    sql::{CatalogSource, LaterQueries, Outlines, Slots, base_session},
     web::{self, WebState},
 };
 
@@ -114,8 +114,9 @@ pub struct Api {
     pub(crate) settings: ApiSettings,
     pub(crate) query_runtime: Handle,
     pub(crate) metrics: PrometheusHandle,
-    pub(crate) base_session: SessionState,
-    pub(crate) slots: Arc<Slots>,
+    pub(crate) base_session: Arc<SessionState>,
+    pub(crate) outlines: Outlines,
+    pub(crate) slots: Slots,
     pub(crate) streams: Arc<Streams>,
     pub(crate) metric_definitions: Arc<Metrics>,
     pub(crate) later: LaterQueries,
@@ -175,8 +176,9 @@ impl Api {
     /// # Errors
     /// When the query engine cannot be set up.
     pub fn new(parts: ApiParts) -> Result<Arc<Self>, ApiError> {
-        let base_session =
-            base_session(&parts.settings.sql).map_err(|error| ApiError::Engine(error.to_string()))?;
+        let base_session = base_session(&parts.settings.sql, parts.catalog.runtime())
+            .map_err(|error| ApiError::Engine(error.to_string()))?;
+        let slots = Slots::new(&parts.settings.sql);
         let http = &parts.settings.http;
         let rates = Rates::new(http.requests_per_second, http.burst);
         let sights = Sights::new(parts.settings.access.clone(), parts.ownership).map_err(ApiError::Engine)?;
@@ -203,8 +205,9 @@ impl Api {
             settings: parts.settings,
             query_runtime: parts.query_runtime,
             metrics: parts.metrics,
-            base_session,
-            slots: Slots::new(),
+            base_session: Arc::new(base_session),
+            outlines: Outlines::default(),
+            slots,
             streams: Streams::new(),
             metric_definitions: Arc::new(Metrics::shipped()?),
             later: LaterQueries::default(),

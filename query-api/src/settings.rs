@@ -59,6 +59,8 @@ pub struct PostgresSettings {
     pub cursors_per_connection: usize,
     /// Statements one connection may keep by `PREPARE`.
     pub statements_per_connection: usize,
+    /// How long a statement waits when its key makes more requests than it may, milliseconds; then it is refused.
+    pub rate_wait_ms: u64,
 }
 
 impl Default for PostgresSettings {
@@ -72,6 +74,7 @@ impl Default for PostgresSettings {
             stalled_client_ms: 60_000,
             cursors_per_connection: 16,
             statements_per_connection: 256,
+            rate_wait_ms: 1_000,
         }
     }
 }
@@ -126,7 +129,7 @@ impl Default for LaterSettings {
     }
 }
 
-/// The Arrow Flight SQL door. Memory, rows and time of a query are those of [`SqlSettings`].
+/// The Arrow Flight SQL door. Memory and time of a query are those of [`SqlSettings`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlightSettings {
@@ -144,6 +147,8 @@ pub struct FlightSettings {
     pub handshake_ms: u64,
     /// A connection whose client answers nothing for about twice this long is dropped, milliseconds.
     pub stalled_client_ms: u64,
+    /// Most rows of one answer. They are made as the client takes them, so many cost no more memory than few.
+    pub max_rows: usize,
     /// Statements one key may keep prepared.
     pub statements_per_key: usize,
     /// How long a prepared statement may lie idle before it is forgotten, milliseconds.
@@ -160,6 +165,7 @@ impl Default for FlightSettings {
             connections: 100,
             handshake_ms: 10_000,
             stalled_client_ms: 30_000,
+            max_rows: 100_000_000,
             statements_per_key: 256,
             statement_idle_ms: 3_600_000,
         }
@@ -218,6 +224,10 @@ pub struct SqlSettings {
     pub concurrent_queries: usize,
     /// Queries of one tenant that run at the same time.
     pub concurrent_queries_per_tenant: usize,
+    /// How long a query waits for its place when that many run, milliseconds.
+    pub queue_ms: u64,
+    /// Queries of one tenant that may wait at the same time; one more is refused at once.
+    pub queued_queries_per_tenant: usize,
     /// Batches computed ahead of a slow reader.
     pub queue_batches: usize,
     /// Rows of an answer held back before it begins, so that an early failure still gets its own status; bytes.
@@ -236,6 +246,8 @@ impl Default for SqlSettings {
             max_rows: 1_000_000,
             concurrent_queries: 8,
             concurrent_queries_per_tenant: 4,
+            queue_ms: 2_000,
+            queued_queries_per_tenant: 256,
             queue_batches: 4,
             hold_back_bytes: 1 << 20,
             partitions: 2,

@@ -12,10 +12,12 @@ mod forecast_function;
 mod later;
 mod loaded_table;
 mod object_table;
+mod outline;
 mod output;
 mod run;
 mod score_table;
 mod session;
+mod slots;
 mod stop;
 mod text_tables;
 mod waterfall_function;
@@ -25,15 +27,18 @@ pub use encode::Format;
 pub use error::SqlError;
 pub use run::{CollectedAnswer, QueryAnswer, SqlRequest, open_sql, run_sql};
 
+pub(crate) use audit_table::sees_audit;
 pub(crate) use catalog::table_keys;
 pub(crate) use door::{ask, post_sql};
 pub(crate) use encode::{plain_batch, plain_schema};
 pub(crate) use error::nearest;
 pub(crate) use later::LaterQueries;
 pub(crate) use object_table::text_of;
+pub(crate) use outline::{Outlines, ShownTable};
 pub(crate) use output::type_name;
 pub(crate) use run::{
-    Slots, describe_sql, describe_statement, open_frame, open_statement, open_whole, shown_tables,
+    describe_sql, describe_statement, open_frame, open_statement, open_whole, shown_tables,
 };
-pub(crate) use session::{Addition, CATALOG, SCHEMA, ShownTable, base_session};
+pub(crate) use session::{Addition, CATALOG, SCHEMA, base_session};
+pub(crate) use slots::Slots;
 pub(crate) use waterfall_function::record_of as waterfall_record;

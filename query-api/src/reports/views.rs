@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use datafusion::{
     catalog::{
         CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
-        MemorySchemaProvider, SchemaProvider, TableFunction, TableProvider,
+        SchemaProvider, TableFunction, TableProvider,
     },
     common::Result,
     datasource::ViewTable,
-    execution::session_state::{SessionState, SessionStateBuilder},
+    execution::session_state::SessionState,
     logical_expr::TableType,
 };
 use revgauge_contract::Timestamp;
@@ -28,11 +28,11 @@ const METRIC: &str = "metric_";
 
 /// Tables and report views.
 pub(crate) struct ReportSchema {
-    pub(crate) tables: Arc<MemorySchemaProvider>,
+    pub(crate) tables: Arc<dyn SchemaProvider>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) metrics: Arc<Metrics>,
     /// Functions and configuration of every session; no table is in it.
-    pub(crate) base: SessionState,
+    pub(crate) base: Arc<SessionState>,
     /// Names that the views find their tables under.
     pub(crate) names: (&'static str, &'static str),
     /// Table functions that reports may call, bound to the session's tenant.
@@ -60,13 +60,14 @@ impl ReportSchema {
 
     async fn view(&self, sql: String) -> Result<Arc<dyn TableProvider>> {
         let catalog = Arc::new(MemoryCatalogProvider::new());
-        catalog.register_schema(self.names.1, Arc::clone(&self.tables) as _)?;
+        catalog.register_schema(self.names.1, Arc::clone(&self.tables))?;
         let catalogs = Arc::new(MemoryCatalogProviderList::new());
         catalogs.register_catalog(self.names.0.to_owned(), catalog);
-        let planner = SessionStateBuilder::new_from_existing(self.base.clone())
-            .with_catalog_list(catalogs)
-            .with_table_function_list(self.functions.clone())
-            .build();
+        let mut planner = SessionState::clone(&self.base);
+        planner.register_catalog_list(catalogs);
+        for function in &self.functions {
+            planner.register_udtf(function.name(), Arc::clone(function.function()));
+        }
         let plan = planner.create_logical_plan(&sql).await?;
         Ok(Arc::new(ViewTable::new(plan, Some(sql))))
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use revgauge_contract::{Timestamp, access::Role};
+use revgauge_contract::{
+    Timestamp,
+    access::{Caller, Role},
+};
 
 use super::{
     catalog::CatalogTable,
@@ -28,7 +31,13 @@ const AUDIT_LOG: &[Column] = &[
         "read, change, denied or gap",
         "",
     ),
-    column("door", Reading::Text, &["door"], "rest, sql or web", ""),
+    column(
+        "door",
+        Reading::Text,
+        &["door"],
+        "rest, sql, postgres, flight, assistant or web",
+        "",
+    ),
     column(
         "object",
         Reading::Text,
@@ -46,9 +55,14 @@ const AUDIT_LOG: &[Column] = &[
     ),
 ];
 
+/// Whether a caller may read the audit log of its tenant.
+pub(crate) fn sees_audit(caller: &Caller) -> bool {
+    caller.role == Role::Admin
+}
+
 /// The table, for who may read it.
 pub(super) fn audit_table(api: &Api, sight: &Arc<Sight>) -> Option<CatalogTable> {
-    if sight.caller.role != Role::Admin {
+    if !sees_audit(&sight.caller) {
         return None;
     }
     let (audit, tenant) = (Arc::clone(&api.audit), Arc::clone(sight.tenant_id()));

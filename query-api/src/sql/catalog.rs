@@ -60,7 +60,8 @@ pub(crate) fn table_keys(table: &str) -> &'static [&'static str] {
     found.map_or(&[], |(_, columns)| columns)
 }
 
-/// Offers tables. Asked once per query, so what it returns is that query's one cut (L-2).
+/// Offers tables. Asked once per query, so what it returns is that query's one cut (L-2). Names and columns are always the
+/// same ones, for every tenant; only the rows differ.
 #[async_trait]
 pub trait CatalogSource: Send + Sync {
     /// The tables of a tenant: `events`, `score_changes`, `crm_history`, the live statistics, ... `scores`,

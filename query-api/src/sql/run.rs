@@ -4,25 +4,19 @@
 //! computation, never another reader; a dropped answer ends it. The deadline is watched from the door's side too, so it
 //! holds even when every thread of the query runtime is busy.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
-    catalog::{MemorySchemaProvider, SchemaProvider},
     common::{ParamValues, ScalarValue, tree_node::TreeNodeRecursion},
     dataframe::DataFrame,
-    execution::{context::SQLOptions, session_state::SessionState},
+    execution::{TaskContext, context::SQLOptions},
     logical_expr::LogicalPlan,
+    physical_plan::execute_stream,
     prelude::SessionContext,
     sql::{parser::Statement, sqlparser::ast},
 };
 use futures::{StreamExt as _, future::BoxFuture};
-use parking_lot::Mutex;
 use revgauge_contract::access::Caller;
 use serde_json::Value;
 use tokio::{
@@ -33,15 +27,15 @@ use tokio::{
 
 use super::{
     error::SqlError,
+    outline::ShownTable,
     output::OutputShape,
-    session::{self, Addition, ShownTable},
-    stop::StopSign,
+    session::{self, Addition, TenantSession},
+    stop::{StopSign, stoppable},
 };
 use crate::{
     access::{AuditAction, Sight},
     api::Api,
     freshness::Freshness,
-    settings::SqlSettings,
 };
 
 /// Rows handed to an encoder at once, so that encoding never holds a serving thread for long.
@@ -170,8 +164,12 @@ pub async fn open_sql(api: &Arc<Api>, caller: &Caller, request: SqlRequest) -> R
         timeout_ms,
         slice_rows: SLICE_ROWS,
     };
-    let plan: Planner =
-        Box::new(move |context| Box::pin(async move { plan_sql(&context, &request.sql, params).await }));
+    let plan: Planner = Box::new(move |session| {
+        Box::pin(async move {
+            let plan = plan_sql(session, &request.sql).await?;
+            bound(plan, (!params.is_empty()).then(|| ParamValues::from(params)))
+        })
+    });
     start(api, caller, limits, plan, None).await
 }
 
@@ -200,8 +198,12 @@ pub(crate) async fn open_patient(
         timeout_ms: request.timeout_ms.unwrap_or(longest_ms).clamp(1, longest_ms),
         slice_rows: SLICE_ROWS,
     };
-    let plan: Planner =
-        Box::new(move |context| Box::pin(async move { plan_sql(&context, &request.sql, params).await }));
+    let plan: Planner = Box::new(move |session| {
+        Box::pin(async move {
+            let plan = plan_sql(session, &request.sql).await?;
+            bound(plan, (!params.is_empty()).then(|| ParamValues::from(params)))
+        })
+    });
     start(api, caller, limits, plan, None).await
 }
 
@@ -216,20 +218,13 @@ pub(crate) async fn open_whole(
     params: Option<ParamValues>,
 ) -> Result<QueryAnswer, SqlError> {
     let limits = Limits {
-        rows: api.settings.sql.max_rows,
+        rows: api.settings.flight.max_rows,
         cut: false,
         timeout_ms: api.settings.sql.timeout_ms,
         slice_rows: usize::MAX,
     };
-    let plan: Planner = Box::new(move |context| {
-        Box::pin(async move {
-            let frame = plan_sql(&context, &sql, Vec::new()).await?;
-            Ok(match params {
-                Some(params) => frame.with_param_values(params)?,
-                None => frame,
-            })
-        })
-    });
+    let plan: Planner =
+        Box::new(move |session| Box::pin(async move { bound(plan_sql(session, &sql).await?, params) }));
     start(api, caller, limits, plan, None).await
 }
 
@@ -244,9 +239,8 @@ pub(crate) async fn describe_sql(
 ) -> Result<(SchemaRef, LogicalPlan), SqlError> {
     let (inner, sight) = (Arc::clone(api), api.sight(caller));
     let work = async move {
-        let session = session::open(&inner, &sight, &StopSign::default(), None).await?;
-        let frame = plan_sql(&session.context, &sql, Vec::new()).await?;
-        let plan = frame.logical_plan().clone();
+        let session = session::open(&inner, &sight, None).await?;
+        let plan = plan_sql(&session, &sql).await?;
         let schema = OutputShape::of(plan.schema().as_arrow()).schema;
         Ok((schema, plan))
     };
@@ -257,31 +251,12 @@ pub(crate) async fn describe_sql(
 ///
 /// # Errors
 /// As [`open_sql`], for what shows before running.
-pub(crate) async fn shown_tables(api: &Arc<Api>, caller: &Caller) -> Result<Vec<ShownTable>, SqlError> {
-    struct Lister {
-        base: SessionState,
-        shown: Mutex<Vec<ShownTable>>,
-    }
-    impl Addition for Lister {
-        fn base(&self) -> SessionState {
-            self.base.clone()
-        }
-
-        fn schema(&self, tables: Vec<ShownTable>) -> (&'static str, Arc<dyn SchemaProvider>) {
-            *self.shown.lock() = tables;
-            ("nothing", Arc::new(MemorySchemaProvider::new()))
-        }
-    }
+pub(crate) async fn shown_tables(api: &Arc<Api>, caller: &Caller) -> Result<Arc<[ShownTable]>, SqlError> {
     let (inner, sight) = (Arc::clone(api), api.sight(caller));
     let work = async move {
-        let lister = Lister {
-            base: inner.base_session.clone(),
-            shown: Mutex::default(),
-        };
-        session::open(&inner, &sight, &StopSign::default(), Some(&lister)).await?;
-        let mut shown = lister.shown.into_inner();
-        shown.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(shown)
+        let outline = inner.outlines.of(&inner, &sight).await;
+        let outline = outline.map_err(SqlError::failure)?;
+        Ok(Arc::clone(&outline.shown))
     };
     aside(api, work).await
 }
@@ -321,15 +296,10 @@ pub(crate) async fn open_statement(
         timeout_ms: timeout_ms.clamp(1, api.settings.sql.max_timeout_ms),
         slice_rows: SLICE_ROWS,
     };
-    let plan: Planner = Box::new(move |context| {
+    let plan: Planner = Box::new(move |session| {
         Box::pin(async move {
-            let state = session::state_of(&context);
-            let plan = plan_statement(&state, Statement::Statement(Box::new(statement))).await?;
-            let frame = DataFrame::new(state, plan);
-            Ok(match params {
-                Some(params) => frame.with_param_values(params)?,
-                None => frame,
-            })
+            let plan = plan_statement(session, Statement::Statement(Box::new(statement))).await?;
+            bound(plan, params)
         })
     });
     start(api, caller, limits, plan, Some(addition)).await
@@ -347,9 +317,8 @@ pub(crate) async fn describe_statement(
 ) -> Result<LogicalPlan, SqlError> {
     let (inner, sight) = (Arc::clone(api), api.sight(caller));
     let work = async move {
-        let session = session::open(&inner, &sight, &StopSign::default(), Some(&*addition)).await?;
-        let state = session::state_of(&session.context);
-        plan_statement(&state, Statement::Statement(Box::new(statement))).await
+        let session = session::open(&inner, &sight, Some(&*addition)).await?;
+        plan_statement(&session, Statement::Statement(Box::new(statement))).await
     };
     aside(api, work).await
 }
@@ -361,16 +330,21 @@ pub(crate) async fn open_frame(
     rows: usize,
     plan: impl FnOnce(SessionContext) -> BoxFuture<'static, Result<DataFrame, SqlError>> + Send + 'static,
 ) -> Result<QueryAnswer, SqlError> {
+    let plan: Planner = Box::new(move |session| {
+        let context = SessionContext::new_with_state(session.state.clone());
+        Box::pin(async move { Ok(plan(context).await?.into_parts().1) })
+    });
     let limits = Limits {
         rows,
         cut: true,
         timeout_ms: api.settings.sql.timeout_ms,
         slice_rows: SLICE_ROWS,
     };
-    start(api, caller, limits, Box::new(plan), None).await
+    start(api, caller, limits, plan, None).await
 }
 
-type Planner = Box<dyn FnOnce(SessionContext) -> BoxFuture<'static, Result<DataFrame, SqlError>> + Send>;
+type Planner =
+    Box<dyn for<'a> FnOnce(&'a TenantSession) -> BoxFuture<'a, Result<LogicalPlan, SqlError>> + Send>;
 
 #[derive(Debug, Clone, Copy)]
 struct Limits {
@@ -435,8 +409,11 @@ async fn start(
     addition: Option<Arc<dyn Addition>>,
 ) -> Result<QueryAnswer, SqlError> {
     let sight = api.sight(caller);
-    let slot = api.slots.take(&caller.tenant_id, &api.settings.sql)?;
     let deadline = Instant::now() + Duration::from_millis(limits.timeout_ms);
+    let slot = api
+        .slots
+        .take(&caller.tenant_id, &api.settings.sql, deadline)
+        .await?;
     let (sender, steps) = mpsc::channel(api.settings.sql.queue_batches.max(1));
     let inner = Arc::clone(api);
     let stop = StopSign::default();
@@ -473,7 +450,7 @@ async fn start(
 }
 
 async fn compute(
-    api: &Api,
+    api: &Arc<Api>,
     sight: &Arc<Sight>,
     limits: Limits,
     plan: Planner,
@@ -481,17 +458,19 @@ async fn compute(
     stop: &StopSign,
     addition: Option<&dyn Addition>,
 ) -> Result<(), SqlError> {
-    let session = session::open(api, sight, stop, addition).await?;
-    let frame = plan(session.context).await?;
-    let read = tables_with_people(frame.logical_plan());
+    let session = session::open(api, sight, addition).await?;
+    let plan = plan(&session).await?;
+    let read = tables_with_people(&plan);
     if !read.is_empty() {
         api.audit
             .note(&sight.caller, AuditAction::Read, "sql", &read.join(", "), "");
     }
-    let mut stream = frame.execute_stream().await?;
+    let physical = stoppable(session.state.create_physical_plan(&plan).await?, stop)?;
+    let task = TaskContext::from(&session.state).with_runtime(Arc::clone(&session.runtime));
+    let mut stream = execute_stream(physical, Arc::new(task))?;
     let shape = OutputShape::of(&stream.schema());
     let begun = Step::Begun {
-        freshness: session.freshness,
+        freshness: session.freshness(),
         schema: Arc::clone(&shape.schema),
     };
     if sender.send(Ok(begun)).await.is_err() {
@@ -544,35 +523,34 @@ fn tables_with_people(plan: &LogicalPlan) -> Vec<String> {
     tables.into_iter().collect()
 }
 
-async fn plan_sql(
-    context: &SessionContext,
-    sql: &str,
-    params: Vec<ScalarValue>,
-) -> Result<DataFrame, SqlError> {
+async fn plan_sql(session: &TenantSession, sql: &str) -> Result<LogicalPlan, SqlError> {
     if sql.trim().is_empty() {
         return Err(SqlError::user("sql_syntax", "the query is empty").hint("send a SELECT"));
     }
-    let state = session::state_of(context);
-    let dialect = state.config_options().sql_parser.dialect;
-    let statement = state.sql_to_statement(sql, &dialect)?;
-    let plan = plan_statement(&state, statement).await?;
-    let frame = DataFrame::new(state, plan);
-    if params.is_empty() {
-        return Ok(frame);
-    }
-    Ok(frame.with_param_values(ParamValues::from(params))?)
+    let dialect = session.state.config_options().sql_parser.dialect;
+    let statement = session.state.sql_to_statement(sql, &dialect)?;
+    plan_statement(session, statement).await
 }
 
 /// The plan of a statement that reads; anything else is refused, before and after planning.
-async fn plan_statement(state: &SessionState, statement: Statement) -> Result<LogicalPlan, SqlError> {
+async fn plan_statement(session: &TenantSession, statement: Statement) -> Result<LogicalPlan, SqlError> {
     only_reads(&statement)?;
-    let plan = state.statement_to_plan(statement).await?;
+    session.prepare(&statement).await?;
+    let plan = session.state.statement_to_plan(statement).await?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
         .with_allow_statements(false)
         .verify_plan(&plan)?;
     Ok(plan)
+}
+
+/// A plan with the values of its parameters.
+fn bound(plan: LogicalPlan, params: Option<ParamValues>) -> Result<LogicalPlan, SqlError> {
+    match params {
+        Some(params) => Ok(plan.with_param_values(params)?),
+        None => Ok(plan),
+    }
 }
 
 /// Statements that could ever read; the plan is checked again afterwards.
@@ -613,59 +591,5 @@ fn parameter(value: &Value) -> Result<ScalarValue, SqlError> {
             "a parameter is null, a boolean, a number or a text",
         )
         .hint("pass lists as several parameters: IN ($1, $2)")),
-    }
-}
-
-/// Counts running queries.
-#[derive(Debug, Default)]
-pub(crate) struct Slots {
-    by_tenant: Mutex<HashMap<Arc<str>, usize>>,
-    this: Weak<Self>,
-}
-
-/// A running query's place; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    slots: Option<Arc<Slots>>,
-    tenant_id: Arc<str>,
-}
-
-impl Slots {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
-            by_tenant: Mutex::default(),
-            this: Weak::clone(this),
-        })
-    }
-
-    fn take(&self, tenant_id: &Arc<str>, settings: &SqlSettings) -> Result<Slot, SqlError> {
-        let mut running = self.by_tenant.lock();
-        if running.values().sum::<usize>() >= settings.concurrent_queries {
-            return Err(SqlError::too_many(settings.concurrent_queries));
-        }
-        let own = running.entry(Arc::clone(tenant_id)).or_default();
-        if *own >= settings.concurrent_queries_per_tenant {
-            return Err(SqlError::too_many(settings.concurrent_queries_per_tenant));
-        }
-        *own += 1;
-        Ok(Slot {
-            slots: self.this.upgrade(),
-            tenant_id: Arc::clone(tenant_id),
-        })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let Some(slots) = &self.slots else {
-            return;
-        };
-        let mut running = slots.by_tenant.lock();
-        if let Some(own) = running.get_mut(&self.tenant_id) {
-            *own -= 1;
-            if *own == 0 {
-                running.remove(&self.tenant_id);
-            }
-        }
     }
 }

@@ -1,18 +1,14 @@
 //! The session of one query: the caller's tables behind the tenant wall, and nothing else.
 
-use std::sync::Arc;
+use std::{collections::HashMap, fmt, sync::Arc};
 
+use async_trait::async_trait;
 use datafusion::{
-    arrow::{
-        array::{ArrayRef, RecordBatch, StringViewBuilder},
-        datatypes::{DataType, Field, Schema, SchemaRef},
-    },
     catalog::{
         CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
-        MemorySchemaProvider, SchemaProvider, TableFunction, TableProvider,
+        SchemaProvider, TableFunction, TableProvider,
     },
-    common::Result,
-    datasource::MemTable,
+    common::{DataFusionError, Result, TableReference},
     execution::{
         FunctionRegistry as _,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
@@ -20,38 +16,37 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::{SessionState, SessionStateBuilder},
     },
-    prelude::{SessionConfig, SessionContext},
+    logical_expr::TableType,
+    prelude::SessionConfig,
+    sql::parser::Statement,
 };
 use revgauge_contract::{
     Timestamp,
     error::Failure,
-    reports::Report,
     score::{EntityKind, ScoreService},
     statistics::Knowledge,
 };
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::{
-    as_of_functions::{AsOf, PipelineAsOf, ScoresAsOf, pipeline_columns},
-    attribution_function::{AttributionFunction, CREDITS},
+    as_of_functions::{AsOf, PipelineAsOf, ScoresAsOf},
+    attribution_function::AttributionFunction,
     audit_table::audit_table,
     catalog::{CatalogColumn, CatalogTable},
-    change_function::{CHANGES, ScoreChangeFunction},
+    change_function::ScoreChangeFunction,
     error::SqlError,
-    forecast_function::{ACCURACY, ForecastFunction, METHODS, ROWS, Shown},
-    object_table::{
-        ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, DUPLICATES, ObjectTable, Records, documented, schema_of,
-    },
+    forecast_function::{ForecastFunction, Shown},
+    object_table::{ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, DUPLICATES, ObjectTable, Records, documented},
+    outline::{DOCUMENTS, Outline, ShownTable},
     score_table::ScoreTable,
-    stop::{StopSign, StoppableJoins},
     text_tables::text_tables,
-    waterfall_function::{PARTS, WaterfallFunction},
+    waterfall_function::WaterfallFunction,
 };
 use crate::{
     access::{Sight, TenantTable},
     api::Api,
     freshness::Freshness,
-    metrics::Metric,
     reports::ReportSchema,
     settings::SqlSettings,
 };
@@ -60,6 +55,9 @@ use crate::{
 pub(crate) const CATALOG: &str = "revgauge";
 /// Name of the schema that holds a tenant's tables.
 pub(crate) const SCHEMA: &str = "public";
+
+/// Schemas that show no rows of the tenant.
+const SYSTEM: [&str; 2] = ["information_schema", "pg_catalog"];
 
 /// Functions whose one value may be as long as the asker likes, which no memory pool sees.
 const UNBOUNDED: [&str; 7] = [
@@ -73,7 +71,7 @@ const UNBOUNDED: [&str; 7] = [
 ];
 
 /// What every session shares: functions, optimiser, configuration. No table is in it.
-pub(crate) fn base_session(settings: &SqlSettings) -> Result<SessionState> {
+pub(crate) fn base_session(settings: &SqlSettings, runtime: Arc<RuntimeEnv>) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
@@ -90,6 +88,8 @@ pub(crate) fn base_session(settings: &SqlSettings) -> Result<SessionState> {
     let mut state = SessionStateBuilder::new()
         .with_default_features()
         .with_config(config)
+        .with_runtime_env(runtime)
+        .with_session_id(String::new())
         .build();
     datafusion_functions_json::register_all(&mut state)?;
     for name in UNBOUNDED {
@@ -102,130 +102,62 @@ pub(crate) fn base_session(settings: &SqlSettings) -> Result<SessionState> {
 /// and columns, never rows.
 pub(crate) trait Addition: Send + Sync {
     /// The state sessions start from instead of [`base_session`].
-    fn base(&self) -> SessionState;
+    fn base(&self) -> Arc<SessionState>;
 
-    /// Name and content of the added schema, given the tables shown to the tenant, with their descriptions.
-    fn schema(&self, tables: Vec<ShownTable>) -> (&'static str, Arc<dyn SchemaProvider>);
+    /// Name and content of the added schema, given the tables shown to the caller, with their descriptions.
+    fn schema(&self, tables: &Arc<[ShownTable]>) -> (&'static str, Arc<dyn SchemaProvider>);
 }
 
-/// A table as a door's own catalogue may show it.
-#[derive(Debug, Clone)]
-pub(crate) struct ShownTable {
-    pub(crate) name: String,
-    pub(crate) schema: SchemaRef,
-    /// What one row is.
-    pub(crate) description: String,
-    pub(crate) columns: Vec<CatalogColumn>,
-}
-
-/// A session and how fresh its cut is.
+/// The session of one query.
 pub(super) struct TenantSession {
-    pub(super) context: SessionContext,
-    pub(super) freshness: Freshness,
+    /// What plans the query.
+    pub(super) state: SessionState,
+    /// Where it runs: with a memory pool of its own.
+    pub(super) runtime: Arc<RuntimeEnv>,
+    tables: Arc<CutTables>,
 }
 
-/// When a session was opened: the instant of its cut, and what `now()` says in its query.
-#[derive(Debug, Clone, Copy)]
-struct OpenedAt(Timestamp);
-
-/// The state that a session's query is planned in. Its `now()` is the instant at which the session was opened, not the
-/// later one of planning: the as-of functions would refuse that as still to come.
-pub(super) fn state_of(context: &SessionContext) -> SessionState {
-    let mut state = context.state();
-    if let Some(opened) = state.config().get_extension::<OpenedAt>() {
-        state.execution_props_mut().query_execution_start_time = Some(opened.0.to_datetime());
+impl TenantSession {
+    /// Takes the cut now when a statement names anything of the tenant's. One that names nothing, such as `SELECT 1`,
+    /// never waits for one.
+    ///
+    /// # Errors
+    /// When no consistent cut can be had, or a name in the statement is none.
+    pub(super) async fn prepare(&self, statement: &Statement) -> Result<()> {
+        let names = self.state.resolve_table_references(statement)?;
+        let of_tenant = |name: &TableReference| !name.schema().is_some_and(|schema| SYSTEM.contains(&schema));
+        if names.iter().any(of_tenant) {
+            self.tables.taken().await?;
+        }
+        Ok(())
     }
-    state
+
+    /// How fresh the answer is; to be asked for once the query is planned, and so its cut taken.
+    pub(super) fn freshness(&self) -> Freshness {
+        let (tenant_id, watermarks) = (self.tables.sight.tenant_id(), &self.tables.api.cuts);
+        Freshness::of(tenant_id, self.tables.now, watermarks.watermarks(tenant_id))
+    }
 }
 
 /// Opens the session of one query: one cut of the tables, own memory pool, what its caller may see.
+///
+/// Names and columns come from the outline that all sessions share, so opening reads nothing; the cut is taken when the
+/// first table is asked for.
 pub(super) async fn open(
-    api: &Api,
+    api: &Arc<Api>,
     sight: &Arc<Sight>,
-    stop: &StopSign,
     addition: Option<&dyn Addition>,
 ) -> Result<TenantSession, SqlError> {
     let now = api.clock.now();
-    let tenant_id = sight.tenant_id();
-    let offered = api.catalog.tables(tenant_id).await.map_err(SqlError::failure)?;
-    let freshness = Freshness::of(tenant_id, now, api.cuts.watermarks(tenant_id));
-    let schema = Arc::new(MemorySchemaProvider::new());
-    let mut documents = Documents::default();
-    let mut shown = Vec::new();
+    let outline = api.outlines.of(api, sight).await.map_err(SqlError::failure)?;
     let scores = api.scores_of(sight);
-    let offered = offered.into_iter().map(|table| (table, false));
-    let own = own_tables(&scores, tenant_id, now)
-        .into_iter()
-        .chain(audit_table(api, sight).map(|table| (table, true)));
-    for (table, of_seen) in offered.chain(own) {
-        documents.describe(&table);
-        shown.push(ShownTable {
-            name: table.name.clone(),
-            schema: table.provider.schema(),
-            description: table.description.clone(),
-            columns: table.columns.clone(),
-        });
-        let walled = if of_seen {
-            TenantTable::of_seen(&table.name, Arc::clone(sight), table.provider)
-        } else {
-            TenantTable::try_new(&table.name, Arc::clone(sight), table.provider)
-        }?;
-        schema.register_table(table.name, Arc::new(walled))?;
-    }
-    documents.describe_function(
-        "scores_as_of(instant)",
-        "scores with what was known at the instant",
-        &[],
-    );
-    documents.describe_function(
-        "pipeline_as_of(instant)",
-        "deals as known at the instant, with their health then",
-        &pipeline_columns(),
-    );
-    documents.describe_function(
-        "score_change(entity_kind, entity_id, from, to)",
-        "why each score of one entity changed between two instants, a row a part",
-        CHANGES,
-    );
-    documents.describe_function(
-        "waterfall(from, to, mode, period_start, period_end, team_of)",
-        "what moved the open pipeline between two instants, net or gross, a row a deal and bar",
-        PARTS,
-    );
-    documents.describe_function(
-        "attribution(model, start, end, as_of)",
-        "which kinds of touch earned what was won in a period, by one of seven models",
-        CREDITS,
-    );
-    documents.describe_function(
-        "forecast_as_of(instant, period, team_of, currency)",
-        "what each forecast method says of a period with what was known at the instant, a row a currency and method",
-        METHODS,
-    );
-    documents.describe_function(
-        "forecast_rows_as_of(instant, period, team_of, currency)",
-        "the addends of the forecast: closed deals, open deals, deals not yet created",
-        ROWS,
-    );
-    documents.describe_function(
-        "forecast_accuracy(instant, period, team_of, currency)",
-        "how good the forecasts of the periods before were, by elapsed share, method, team and person, beside their floor",
-        ACCURACY,
-    );
-    for report in api.reports.all() {
-        documents.describe_report(report);
-    }
-    for metric in api.metric_definitions.all() {
-        documents.describe_metric(metric);
-    }
-    let documents = documents.finish()?;
-    shown.push(ShownTable {
-        name: "table_columns".to_owned(),
-        schema: documents.schema(),
-        description: "what each column of every table and function holds, and its unit".to_owned(),
-        columns: Vec::new(),
+    let tables = Arc::new(CutTables {
+        api: Arc::clone(api),
+        sight: Arc::clone(sight),
+        now,
+        outline: Arc::clone(&outline),
+        taken: OnceCell::new(),
     });
-    schema.register_table("table_columns".to_owned(), documents)?;
     let catalog = Arc::new(MemoryCatalogProvider::new());
     let attribution = AttributionFunction {
         reports: api.report_service(sight),
@@ -237,44 +169,38 @@ pub(super) async fn open(
         Arc::new(attribution),
     ));
     let schema = ReportSchema {
-        tables: schema,
+        tables: Arc::clone(&tables) as _,
         catalogue: Arc::clone(&api.reports),
         metrics: Arc::clone(&api.metric_definitions),
-        base: api.base_session.clone(),
+        base: Arc::clone(&api.base_session),
         names: (CATALOG, SCHEMA),
         functions: vec![Arc::clone(&attribution)],
         as_of: now,
     };
     catalog.register_schema(SCHEMA, Arc::new(schema))?;
-    let base = addition.map_or_else(|| api.base_session.clone(), Addition::base);
-    if let Some((name, added)) = addition.map(|addition| addition.schema(shown)) {
+    let base = addition.map_or_else(|| Arc::clone(&api.base_session), Addition::base);
+    if let Some((name, added)) = addition.map(|addition| addition.schema(&outline.shown)) {
         catalog.register_schema(name, added)?;
     }
     let catalogs = Arc::new(MemoryCatalogProviderList::new());
     catalogs.register_catalog(CATALOG.to_owned(), catalog);
-    let config = base.config().clone().with_extension(Arc::new(OpenedAt(now)));
-    let state = SessionStateBuilder::new_from_existing(base)
-        .with_config(config)
-        .with_session_id(String::new())
-        .with_catalog_list(catalogs)
-        .with_physical_optimizer_rule(Arc::new(StoppableJoins(stop.clone())))
-        .with_runtime_env(own_runtime(&api.catalog.runtime(), &api.settings.sql)?)
-        .build();
-    let context = SessionContext::new_with_state(state);
+    // Cloned and filled in, not built anew: building registers each of some hundred functions again.
+    let mut state = SessionState::clone(&base);
+    state.register_catalog_list(catalogs);
     let as_of = AsOf {
         scores,
         sight: Arc::clone(sight),
         now,
     };
-    context.register_udtf("scores_as_of", Arc::new(ScoresAsOf(as_of.clone())));
-    context.register_udtf("pipeline_as_of", Arc::new(PipelineAsOf(as_of.clone())));
+    state.register_udtf("scores_as_of", Arc::new(ScoresAsOf(as_of.clone())));
+    state.register_udtf("pipeline_as_of", Arc::new(PipelineAsOf(as_of.clone())));
     let waterfall = WaterfallFunction {
         reports: api.report_service(sight),
         sight: Arc::clone(sight),
         now,
     };
-    context.register_udtf("waterfall", Arc::new(waterfall));
-    context.register_udtf("attribution", Arc::clone(attribution.function()));
+    state.register_udtf("waterfall", Arc::new(waterfall));
+    state.register_udtf("attribution", Arc::clone(attribution.function()));
     for shown in [Shown::Methods, Shown::Rows, Shown::Accuracy] {
         let forecast = ForecastFunction {
             forecasts: api.forecasts(sight),
@@ -282,10 +208,110 @@ pub(super) async fn open(
             now,
             shown,
         };
-        context.register_udtf(forecast.shown.name(), Arc::new(forecast));
+        state.register_udtf(forecast.shown.name(), Arc::new(forecast));
     }
-    context.register_udtf("score_change", Arc::new(ScoreChangeFunction(as_of)));
-    Ok(TenantSession { context, freshness })
+    state.register_udtf("score_change", Arc::new(ScoreChangeFunction(as_of)));
+    state.mark_start_execution();
+    // `now()` is the instant at which the session was opened, not the later one of planning: the as-of functions would
+    // refuse that as still to come.
+    state.execution_props_mut().query_execution_start_time = Some(now.to_datetime());
+    let runtime = own_runtime(&api.catalog.runtime(), &api.settings.sql)?;
+    Ok(TenantSession {
+        state,
+        runtime,
+        tables,
+    })
+}
+
+/// The caller's tables: all of one cut, taken when the first of them is asked for.
+struct CutTables {
+    api: Arc<Api>,
+    sight: Arc<Sight>,
+    now: Timestamp,
+    outline: Arc<Outline>,
+    taken: OnceCell<HashMap<String, Arc<dyn TableProvider>>>,
+}
+
+impl fmt::Debug for CutTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CutTables")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CutTables {
+    async fn taken(&self) -> Result<&HashMap<String, Arc<dyn TableProvider>>> {
+        self.taken.get_or_try_init(|| self.take()).await
+    }
+
+    async fn take(&self) -> Result<HashMap<String, Arc<dyn TableProvider>>> {
+        let offered = tables_of(&self.api, &self.sight, self.now).await;
+        let offered = offered.map_err(|failure| DataFusionError::External(Box::new(failure)))?;
+        let mut walled: HashMap<String, Arc<dyn TableProvider>> = HashMap::with_capacity(offered.len() + 1);
+        for (table, of_seen) in offered {
+            let sight = Arc::clone(&self.sight);
+            let wall = if of_seen {
+                TenantTable::of_seen(&table.name, sight, table.provider)
+            } else {
+                TenantTable::try_new(&table.name, sight, table.provider)
+            }?;
+            walled.insert(table.name, Arc::new(wall));
+        }
+        Ok(walled)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for CutTables {
+    fn table_names(&self) -> Vec<String> {
+        self.outline
+            .shown
+            .iter()
+            .map(|table| table.name.clone())
+            .collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if name == DOCUMENTS {
+            return Ok(Some(Arc::clone(&self.outline.documents)));
+        }
+        if !self.table_exist(name) {
+            return Ok(None);
+        }
+        Ok(self.taken().await?.get(name).cloned())
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        // As the wall and the documentation say of themselves.
+        let kind = if name == DOCUMENTS {
+            TableType::Base
+        } else {
+            TableType::View
+        };
+        Ok(self.table_exist(name).then_some(kind))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.outline.has(name)
+    }
+}
+
+/// All tables of a caller's tenant in one cut, with each whether its rows need not say whose they are.
+///
+/// # Errors
+/// When no consistent cut can be had.
+pub(super) async fn tables_of(
+    api: &Api,
+    sight: &Arc<Sight>,
+    now: Timestamp,
+) -> Result<Vec<(CatalogTable, bool)>, Failure> {
+    let tenant_id = sight.tenant_id();
+    let offered = api.catalog.tables(tenant_id).await?;
+    let offered = offered.into_iter().map(|table| (table, false));
+    let own = own_tables(&api.scores_of(sight), tenant_id, now);
+    let audit = audit_table(api, sight).map(|table| (table, true));
+    Ok(offered.chain(own).chain(audit).collect())
 }
 
 fn own_runtime(shared: &RuntimeEnv, settings: &SqlSettings) -> Result<Arc<RuntimeEnv>> {
@@ -440,99 +466,4 @@ fn score_columns() -> Vec<CatalogColumn> {
     .iter()
     .map(|(name, description, unit)| CatalogColumn::new(name, description, unit))
     .collect()
-}
-
-/// Rows of `table_columns`. It documents; it holds nothing of any tenant.
-#[derive(Default)]
-struct Documents {
-    columns: [StringViewBuilder; 6],
-}
-
-impl Documents {
-    fn describe(&mut self, table: &CatalogTable) {
-        for field in table.provider.schema().fields() {
-            let documented = table.columns.iter().find(|column| column.name == *field.name());
-            self.append([
-                &table.name,
-                &table.description,
-                field.name(),
-                &super::output::type_name(field.data_type()),
-                documented.map_or("", |column| &column.unit),
-                documented.map_or("", |column| &column.description),
-            ]);
-        }
-    }
-
-    fn describe_function(&mut self, name: &str, description: &str, columns: &[Column]) {
-        if columns.is_empty() {
-            self.append([name, description, "", "", "", ""]);
-        }
-        let schema = schema_of(columns);
-        for column in columns {
-            let kind = schema.field_with_name(column.name).map_or_else(
-                |_| String::new(),
-                |field| super::output::type_name(field.data_type()),
-            );
-            self.append([
-                name,
-                description,
-                column.name,
-                &kind,
-                column.unit,
-                column.description,
-            ]);
-        }
-    }
-
-    fn describe_report(&mut self, report: &Report) {
-        let name = format!("report_{}", report.name);
-        for column in &report.columns {
-            let format = serde_json::to_value(column.format).unwrap_or_default();
-            let format = format.as_str().unwrap_or_default();
-            self.append([&name, &report.question, &column.name, "", format, ""]);
-        }
-    }
-
-    fn describe_metric(&mut self, metric: &Metric) {
-        let name = format!("metric_{}", metric.name);
-        let period = metric.time.is_some().then_some("month");
-        for column in period.into_iter().chain(metric.dimensions()) {
-            self.append([&name, &metric.description, column, "", "", "dimension"]);
-        }
-        let format = serde_json::to_value(metric.format).unwrap_or_default();
-        let additivity = serde_json::to_value(metric.additivity).unwrap_or_default();
-        self.append([
-            &name,
-            &metric.description,
-            "value",
-            "",
-            format.as_str().unwrap_or_default(),
-            additivity.as_str().unwrap_or_default(),
-        ]);
-    }
-
-    fn append(&mut self, row: [&str; 6]) {
-        for (builder, text) in self.columns.iter_mut().zip(row) {
-            builder.append_value(text);
-        }
-    }
-
-    fn finish(mut self) -> Result<Arc<dyn TableProvider>> {
-        let names = [
-            "table_name",
-            "table_description",
-            "column_name",
-            "data_type",
-            "unit",
-            "description",
-        ];
-        let fields = names.map(|name| Field::new(name, DataType::Utf8View, false));
-        let schema = Arc::new(Schema::new(fields.to_vec()));
-        let arrays = self
-            .columns
-            .iter_mut()
-            .map(|builder| Arc::new(builder.finish()) as ArrayRef);
-        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect())?;
-        Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
-    }
 }

@@ -20,11 +20,9 @@ use datafusion::{
     },
     common::{
         DataFusionError, Result,
-        config::ConfigOptions,
         tree_node::{Transformed, TreeNode as _},
     },
     logical_expr::ColumnarValue,
-    physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
         ExecutionPlan, PhysicalExpr,
         coop::CooperativeExec,
@@ -49,34 +47,24 @@ impl StopSign {
     }
 }
 
-/// Puts stops into every join and unnesting of a plan.
-#[derive(Debug)]
-pub(super) struct StoppableJoins(pub(super) StopSign);
-
-impl PhysicalOptimizerRule for StoppableJoins {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        let stoppable = plan.transform_up(|node| {
-            if !["Join", "Unnest"].iter().any(|word| node.name().contains(word)) {
-                return Ok(Transformed::no(node));
-            }
-            let node = self.with_stop(node)?;
-            Ok(Transformed::yes(
-                Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>
-            ))
-        });
-        Ok(stoppable?.data)
-    }
-
-    fn name(&self) -> &'static str {
-        "stoppable_joins"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+/// A plan with stops in every join and unnesting.
+///
+/// # Errors
+/// When the engine cannot make a node anew.
+pub(super) fn stoppable(plan: Arc<dyn ExecutionPlan>, sign: &StopSign) -> Result<Arc<dyn ExecutionPlan>> {
+    let stoppable = plan.transform_up(|node| {
+        if !["Join", "Unnest"].iter().any(|word| node.name().contains(word)) {
+            return Ok(Transformed::no(node));
+        }
+        let node = sign.with_stop(node)?;
+        Ok(Transformed::yes(
+            Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>
+        ))
+    });
+    Ok(stoppable?.data)
 }
 
-impl StoppableJoins {
+impl StopSign {
     fn with_stop(&self, node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let any: &dyn std::any::Any = node.as_ref();
         if let Some(join) = any.downcast_ref::<NestedLoopJoinExec>()
@@ -100,7 +88,7 @@ impl StoppableJoins {
     fn filter(&self, filter: &JoinFilter) -> JoinFilter {
         let stoppable = StoppableExpr {
             inner: Arc::clone(filter.expression()),
-            sign: self.0.clone(),
+            sign: self.clone(),
         };
         JoinFilter::new(
             Arc::new(stoppable),

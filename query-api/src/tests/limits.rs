@@ -43,7 +43,7 @@ async fn a_query_past_its_memory_is_stopped() {
 #[tokio::test]
 async fn a_busy_query_is_stopped_in_time_and_holds_up_nobody() {
     let world = World::new().await;
-    let busy = world.sql_json("revops", json!({"sql": ENDLESS, "timeout_ms": 4_000}));
+    let busy = world.sql_json("revops", json!({"sql": ENDLESS, "timeout_ms": 2_500}));
     let others = async {
         let mut slowest = Duration::ZERO;
         for _ in 0..10 {
@@ -91,7 +91,7 @@ async fn every_endless_query_really_ends() {
          generate_series(1, 1000000000)",
     ] {
         let reply = world
-            .sql_json("revops", json!({"sql": sql, "timeout_ms": 3_000}))
+            .sql_json("revops", json!({"sql": sql, "timeout_ms": 1_000}))
             .await;
         assert_eq!(reply.json()["code"], "time_limit", "{sql}: {}", reply.text());
         let began = Instant::now();
@@ -158,10 +158,11 @@ async fn rows_are_refused_or_cut_as_asked() {
 async fn queries_at_once_are_counted_and_places_come_back() {
     let world = World::with(sql_settings(SqlSettings {
         concurrent_queries_per_tenant: 1,
+        queue_ms: 400,
         ..SqlSettings::default()
     }))
     .await;
-    let long = world.sql_json("revops", json!({"sql": ENDLESS, "timeout_ms": 3_000}));
+    let long = world.sql_json("revops", json!({"sql": ENDLESS, "timeout_ms": 2_500}));
     let meanwhile = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         (
