@@ -28,6 +28,9 @@ use super::{
     secret,
 };
 
+/// Fewest PBKDF2 rounds of a SCRAM verifier (RFC 7677).
+const MIN_SCRAM_ITERATIONS: u32 = 4_096;
+
 /// Numbers of the key store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -129,6 +132,7 @@ impl fmt::Debug for NewKey {
 struct Entry {
     caller: Caller,
     digest: [u8; 32],
+    scram: ScramVerifier,
     expires_at: Option<Timestamp>,
     revoked: bool,
 }
@@ -202,6 +206,7 @@ impl KeyStore {
             nobody: Entry {
                 caller: Caller::new("", "", Role::Service),
                 digest: [0; 32],
+                scram: ScramVerifier::none(),
                 expires_at: None,
                 revoked: true,
             },
@@ -278,8 +283,12 @@ impl KeyStore {
         let now = self.clock.now();
         let loaded = self.loaded.read();
         let entry = loaded.by_id.get(key_id).filter(|entry| entry.usable(now))?;
-        let record = loaded.file.keys.iter().find(|key| key.key_id == key_id)?;
-        Some((entry.caller.clone(), record.scram.clone()))
+        Some((entry.caller.clone(), entry.scram.clone()))
+    }
+
+    /// PBKDF2 rounds of new verifiers: a login of nobody is told the same number.
+    pub(crate) fn scram_iterations(&self) -> u32 {
+        self.settings.scram_iterations.max(MIN_SCRAM_ITERATIONS)
     }
 
     /// [`Self::scram`], but looks at the store first as [`Self::authenticate_fresh`] does.
@@ -344,9 +353,13 @@ impl KeyStore {
         known
     }
 
-    /// Whether a caller let in earlier would still be let in: for answers that never end.
+    /// Whether a caller let in earlier would still be let in: for connections and answers that never end. A key that
+    /// another process revoked is found out within `refresh_ms`, as with a login.
     #[must_use]
     pub fn still_good(&self, caller: &Caller) -> bool {
+        if self.claim_refresh() {
+            self.refresh_later();
+        }
         if &*caller.key_id == Operator::KEY_ID {
             return self.operator.read().is_some();
         }
@@ -443,11 +456,7 @@ impl KeyStore {
             expires_at,
             revoked_at: None,
             sha256: hex(&secret::digest(&drawn.text)),
-            scram: ScramVerifier::of(
-                &drawn.text,
-                self.settings.scram_iterations.max(4_096),
-                random.as_mut(),
-            ),
+            scram: ScramVerifier::of(&drawn.text, self.scram_iterations(), random.as_mut()),
         };
         (record, drawn.text)
     }
@@ -510,6 +519,7 @@ impl Loaded {
             let entry = Entry {
                 caller,
                 digest,
+                scram: key.scram.clone(),
                 expires_at: key.expires_at,
                 revoked: key.revoked_at.is_some(),
             };

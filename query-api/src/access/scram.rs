@@ -21,6 +21,16 @@ pub struct ScramVerifier {
 }
 
 impl ScramVerifier {
+    /// One that no password fits.
+    pub(super) const fn none() -> Self {
+        Self {
+            salt: String::new(),
+            iterations: 0,
+            stored_key: String::new(),
+            server_key: String::new(),
+        }
+    }
+
     /// The verifier of a password under a fresh salt. Cost: `iterations` rounds of HMAC.
     pub(super) fn of(password: &str, iterations: u32, random: &mut dyn RngCore) -> Self {
         let mut salt = [0_u8; 16];

@@ -59,7 +59,7 @@ impl Service {
         login::caller(&self.api, metadata).await.map(|(caller, _)| caller)
     }
 
-    async fn shown(&self, metadata: &MetadataMap) -> Result<Vec<ShownTable>, Status> {
+    async fn shown(&self, metadata: &MetadataMap) -> Result<Arc<[ShownTable]>, Status> {
         let caller = self.caller(metadata).await?;
         shown_tables(&self.api, &caller).await.map_err(status_of)
     }

@@ -38,7 +38,7 @@ const PG_CATALOG: &str = "pg_catalog";
 
 /// What all connections share: functions, planner rules, the fixed tables of `pg_catalog`, the parser.
 pub(super) struct PgBase {
-    state: SessionState,
+    state: Arc<SessionState>,
     statics: Arc<PgCatalogStaticTables>,
     pub(super) dialect: Dialect,
 }
@@ -60,14 +60,14 @@ impl PgBase {
             context.register_udf(function);
         }
         Ok(Self {
-            state: context.state(),
+            state: Arc::new(context.state()),
             statics: Arc::new(PgCatalogStaticTables::try_new()?),
             dialect: Dialect::new(),
         })
     }
 }
 
-/// The catalogue of one tenant: object numbers stay the same from query to query.
+/// The catalogue of one tenant's callers that are shown the same tables: object numbers stay the same from query to query.
 pub(super) struct TenantCatalog {
     base: Arc<PgBase>,
     shown: Shown,
@@ -191,20 +191,27 @@ fn settings_table() -> Result<Arc<dyn TableProvider>> {
 }
 
 impl Addition for TenantCatalog {
-    fn base(&self) -> SessionState {
-        self.base.state.clone()
+    fn base(&self) -> Arc<SessionState> {
+        Arc::clone(&self.base.state)
     }
 
-    fn schema(&self, mut tables: Vec<ShownTable>) -> (&'static str, Arc<dyn SchemaProvider>) {
-        tables.sort_by(|a, b| a.name.cmp(&b.name));
-        *self.shown.0.write() = tables;
+    fn schema(&self, tables: &Arc<[ShownTable]>) -> (&'static str, Arc<dyn SchemaProvider>) {
+        if !Arc::ptr_eq(tables, &self.shown.0.read()) {
+            *self.shown.0.write() = Arc::clone(tables);
+        }
         (PG_CATALOG, Arc::clone(&self.schema) as _)
     }
 }
 
-/// The tables of the newest session, sorted by name.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Shown(Arc<RwLock<Vec<ShownTable>>>);
+/// The tables that the sessions show, sorted by name.
+#[derive(Debug, Clone)]
+pub(super) struct Shown(Arc<RwLock<Arc<[ShownTable]>>>);
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self(Arc::new(RwLock::new(Arc::from([]))))
+    }
+}
 
 impl Shown {
     /// Columns of a table.

@@ -6,13 +6,17 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use datafusion::{common::ParamValues, sql::sqlparser::ast};
 use parking_lot::Mutex;
 use pgwire::error::{PgWireError, PgWireResult};
 use revgauge_contract::access::Caller;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     answer::Cursor,
@@ -84,13 +88,39 @@ impl Connection {
         }
     }
 
+    /// Refuses when the key of the login may no longer get in; each statement asks, those that read no data too.
+    pub(super) fn check(&self) -> PgWireResult<()> {
+        self.login().map(drop)
+    }
+
+    /// The login, with a request of its key counted. A connection asks one thing after another, so one that asks too often
+    /// is slowed down; refused only when that would take longer than the setting.
+    async fn counted(&self) -> PgWireResult<&Login> {
+        let login = self.login()?;
+        let until = Instant::now() + Duration::from_millis(self.settings.rate_wait_ms);
+        while let Err(wait) = self.api.rates.check(&login.caller) {
+            let next = Instant::now() + wait;
+            if next > until {
+                return Err(sqlstate::error(
+                    sqlstate::TOO_MANY_REQUESTS,
+                    format!(
+                        "this key makes more requests than it may: try again in {} s",
+                        wait.as_secs() + 1
+                    ),
+                ));
+            }
+            let _ = timeout_at(next, std::future::pending::<()>()).await;
+        }
+        Ok(login)
+    }
+
     /// Runs a statement; a cancel request ends the wait for it.
     pub(super) async fn open(
         &self,
         mut statement: ast::Statement,
         params: Option<ParamValues>,
     ) -> PgWireResult<QueryAnswer> {
-        let login = self.login()?;
+        let login = self.counted().await?;
         statements::settle(self, &mut statement, params.as_ref(), true)?;
         let addition = Arc::clone(&login.catalog) as Arc<dyn Addition>;
         let opening = open_statement(
@@ -111,7 +141,7 @@ impl Connection {
         &self,
         mut statement: ast::Statement,
     ) -> PgWireResult<datafusion::logical_expr::LogicalPlan> {
-        let login = self.login()?;
+        let login = self.counted().await?;
         statements::settle(self, &mut statement, None, false)?;
         let addition = Arc::clone(&login.catalog) as Arc<dyn Addition>;
         let planning = describe_statement(&self.api, &login.caller, statement, addition);

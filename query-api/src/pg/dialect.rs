@@ -38,13 +38,16 @@ pub(super) struct Dialect {
 
 impl Dialect {
     pub(super) fn new() -> Self {
-        let relation = Parser::parse_sql(&PostgreSqlDialect {}, system::RELATION);
-        let relation = relation.ok().and_then(|mut statements| statements.pop());
+        let query = |sql: &str| match Parser::parse_sql(&PostgreSqlDialect {}, sql).ok()?.pop() {
+            Some(Statement::Query(query)) => Some(query),
+            _ => None,
+        };
+        let lookups = query(system::RELATION).zip(query(system::DESCRIPTION));
         Self {
-            system: match relation {
-                Some(Statement::Query(relation)) => Some(System { relation }),
-                _ => None,
-            },
+            system: lookups.map(|(relation, description)| System {
+                relation,
+                description,
+            }),
             catalogue: PostgresCompatibilityParser::new(),
             rules: vec![
                 Arc::new(AliasDuplicatedProjectionRewrite),

@@ -14,6 +14,7 @@ use pgwire::{
     tokio::process_socket,
 };
 use rand::{RngCore as _, TryRngCore as _, rngs::OsRng};
+use revgauge_contract::access::Caller;
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -28,7 +29,7 @@ use super::{
     login::{Login, Step},
     queries::{Parser, Queries},
 };
-use crate::{api::Api, settings::PostgresSettings};
+use crate::{api::Api, settings::PostgresSettings, sql::sees_audit};
 
 /// How often a connection is looked at whose client may have stopped reading.
 const WATCH: Duration = Duration::from_secs(1);
@@ -52,21 +53,25 @@ pub(super) struct Shared {
     cancels: Arc<Cancels>,
     /// Makes the answers to users that are none the same each time.
     pub(super) secret: [u8; 32],
-    catalogs: Mutex<HashMap<Arc<str>, Arc<TenantCatalog>>>,
+    catalogs: Mutex<HashMap<CatalogKey, Arc<TenantCatalog>>>,
 }
 
+/// A tenant, and whether the caller is shown the audit log.
+type CatalogKey = (Arc<str>, bool);
+
 impl Shared {
-    /// The catalogue of a tenant, the same for all its connections.
+    /// The catalogue of a caller, the same for all connections of its tenant that are shown the same tables.
     pub(super) fn catalog_of(
         &self,
-        tenant_id: &Arc<str>,
+        caller: &Caller,
     ) -> Result<Arc<TenantCatalog>, datafusion::common::DataFusionError> {
         let mut catalogs = self.catalogs.lock();
-        if let Some(known) = catalogs.get(tenant_id) {
+        let key = (Arc::clone(&caller.tenant_id), sees_audit(caller));
+        if let Some(known) = catalogs.get(&key) {
             return Ok(Arc::clone(known));
         }
         let fresh = Arc::new(TenantCatalog::new(&self.base)?);
-        catalogs.insert(Arc::clone(tenant_id), Arc::clone(&fresh));
+        catalogs.insert(key, Arc::clone(&fresh));
         Ok(fresh)
     }
 }

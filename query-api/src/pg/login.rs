@@ -82,7 +82,7 @@ impl Login {
         }
         let catalog = self
             .shared
-            .catalog_of(&caller.tenant_id)
+            .catalog_of(&caller)
             .map_err(|error| sqlstate::fatal("XX000", error.to_string()))?;
         self.connection.bind(caller, catalog);
         let mut variables = self.connection.variables.lock();
@@ -167,7 +167,10 @@ impl StartupHandler for Login {
                         let real = known.is_some();
                         let (caller, verifier) = match known {
                             Some((caller, verifier)) => (Some(caller), verifier),
-                            None => (None, scram::nobody(&user, &self.shared.secret)),
+                            None => {
+                                let rounds = keys.scram_iterations();
+                                (None, scram::nobody(&user, &self.shared.secret, rounds))
+                            }
                         };
                         let begun = std::str::from_utf8(&text)
                             .ok()

@@ -89,6 +89,7 @@ fn check_transaction(status: TransactionStatus, statement: &ast::Statement) -> P
 
 impl Queries {
     async fn one(&self, statement: &ast::Statement, status: TransactionStatus) -> PgWireResult<Response> {
+        self.connection.check()?;
         check_transaction(status, statement)?;
         let format = Format::UnifiedText;
         if commands::is_command(statement) {
@@ -365,6 +366,7 @@ impl ExtendedQueryHandler for Queries {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
+        self.connection.check()?;
         let parsed = &portal.statement.statement.0;
         let status = client.transaction_status();
         check_transaction(status, &parsed.statement)?;

@@ -13,6 +13,7 @@ pub(super) const BAD_VALUE: &str = "22023";
 pub(super) const BAD_PASSWORD: &str = "28P01";
 pub(super) const TOO_MANY_CONNECTIONS: &str = "53300";
 pub(super) const LIMIT: &str = "54000";
+pub(super) const TOO_MANY_REQUESTS: &str = "53400";
 
 /// An error that ends the statement.
 pub(super) fn error(code: &str, message: impl Into<String>) -> PgWireError {

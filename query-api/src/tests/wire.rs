@@ -1,13 +1,16 @@
 //! The PostgreSQL wire, frame by frame: what drivers send, what nobody should send, and what is refused.
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{io::ErrorKind, time::Duration};
 
 use revgauge_contract::{access::Role, time::SECOND_US};
 use revgauge_testkit::wire::{Ask, Reply, Wire};
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 
-use super::world::{TENANTS, World};
-use crate::{pg::PgDoor, settings::ApiSettings};
+use super::{
+    through::serve_postgres,
+    world::{TENANTS, World},
+};
+use crate::settings::ApiSettings;
 
 /// An open door over a world, and where it is.
 pub(super) struct Open {
@@ -23,13 +26,10 @@ impl Drop for Open {
 }
 
 pub(super) async fn open(world: World) -> Open {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound").to_string();
-    let door = PgDoor::new(Arc::clone(&world.api), None).expect("opens");
-    let serving = tokio::spawn(door.serve(listener, std::future::pending()));
+    let (address, serving) = serve_postgres(&world.api).await;
     Open {
         world,
-        address,
+        address: address.to_string(),
         serving,
     }
 }
@@ -337,6 +337,36 @@ async fn whatever_is_wrong_with_credentials_the_answer_is_the_same() {
         .await
         .expect("answered");
     assert_eq!(refused.expect_err("may not read").code, "42501");
+}
+
+/// Vectors of the catalogue are counted from 0: what psqlODBC asks for the key of a table.
+#[tokio::test]
+async fn the_key_of_a_table_is_found_by_its_place_in_the_index() {
+    let door = open(World::new().await).await;
+    let mut wire = door.wire().await;
+    let sql = "select ta.attname, ia.attnum, ic.relname, n.nspname, tc.relname from pg_catalog.pg_attribute ta, \
+               pg_catalog.pg_attribute ia, pg_catalog.pg_class tc, pg_catalog.pg_index i, pg_catalog.pg_namespace n, \
+               pg_catalog.pg_class ic where tc.relname = 'deals' AND n.nspname = 'public' AND tc.oid = i.indrelid \
+               AND n.oid = tc.relnamespace AND i.indisprimary = 't' AND ia.attrelid = i.indexrelid \
+               AND ta.attrelid = i.indrelid AND ta.attnum = i.indkey[ia.attnum-1] AND (NOT ta.attisdropped) \
+               AND (NOT ia.attisdropped) AND ic.oid = i.indexrelid order by ia.attnum";
+    let reply = wire.query(sql).await.expect("answered");
+    assert_eq!(texts(&reply), [["deal_id", "1", "deals_pkey", "public", "deals"]]);
+}
+
+/// What `\d+ deals` and `\dv+` show beside names.
+#[tokio::test]
+async fn tables_and_columns_are_described() {
+    let door = open(World::new().await).await;
+    let mut wire = door.wire().await;
+    let of_columns = "select a.attname, pg_catalog.col_description(a.attrelid, a.attnum) from pg_catalog.pg_attribute a \
+                      join pg_catalog.pg_class c on c.oid = a.attrelid where c.relname = 'deals' and a.attname = 'stage'";
+    let reply = wire.query(of_columns).await.expect("answered");
+    assert_eq!(texts(&reply), [["stage", "stage"]]);
+    let of_tables = "select c.relname, pg_catalog.obj_description(c.oid, 'pg_class') from pg_catalog.pg_class c \
+                     where c.relname = 'alerts'";
+    let reply = wire.query(of_tables).await.expect("answered");
+    assert_eq!(texts(&reply), [["alerts", "one row per alert that holds now"]]);
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ const FLAGS: [&str; 4] = ["indisprimary", "indisunique", "indisvalid", "attisdro
 pub(super) struct System {
     /// Looks up a relation by name.
     pub(super) relation: Box<Query>,
+    /// Looks up what is written about a relation or a column of it.
+    pub(super) description: Box<Query>,
 }
 
 /// The number of a relation by its name, written as PostgreSQL allows: quoted or not, with its schema or without.
@@ -54,6 +56,11 @@ pub(super) const RELATION: &str = "SELECT max(c.oid) FROM pg_catalog.pg_class AS
     JOIN pg_catalog.pg_namespace AS n ON c.relnamespace = n.oid \
     WHERE n.nspname || '.' || c.relname = replace(CAST($1 AS TEXT), '\"', '') \
     OR (n.nspname IN ('public', 'pg_catalog') AND c.relname = replace(CAST($1 AS TEXT), '\"', ''))";
+
+/// What is written about the relation `$1`, or its column `$2`; 0 is the relation itself. The name of the table is one that no
+/// statement around it uses.
+pub(super) const DESCRIPTION: &str = "SELECT max(written.description) FROM pg_catalog.pg_description AS written \
+    WHERE written.classoid = 1259 AND written.objoid = $1 AND written.objsubid = $2";
 
 /// Last part of a column's name, in small letters.
 fn column(expression: &Expr) -> Option<String> {
@@ -113,20 +120,34 @@ fn gives_nothing(query: &Query) -> bool {
 
 impl System {
     fn relation_named(&self, name: &Expr) -> Expr {
-        struct Put<'a>(&'a Expr);
-        impl VisitorMut for Put<'_> {
-            type Break = ();
+        filled(&self.relation, &[name])
+    }
 
-            fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-                if matches!(constant(expression), Some(Value::Placeholder(_))) {
-                    *expression = self.0.clone();
-                }
-                ControlFlow::Continue(())
-            }
+    /// `col_description(relation, column)` and `obj_description(relation, 'pg_class')`, of a relation in a column or by number.
+    fn described(&self, function: &Function) -> Option<Expr> {
+        let FunctionArguments::List(list) = &function.args else {
+            return None;
+        };
+        let mut arguments = list.args.iter().map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => Some(argument),
+            _ => None,
+        });
+        let relation = arguments.next()??;
+        let more = arguments.next().flatten();
+        let plain = |expression: &Expr| column(expression).is_some() || constant(expression).is_some();
+        let zero = Expr::Value(Value::Number("0".to_owned(), false).with_empty_span());
+        if is_named(function, "col_description") {
+            let place = more.filter(|place| plain(place) && plain(relation))?;
+            return Some(self.written(relation, place));
         }
-        let mut query = self.relation.clone();
-        let _ = query.visit(&mut Put(name));
-        Expr::Subquery(query)
+        let of_relations = more.is_none_or(|catalogue| text_of(catalogue) == Some("pg_class"));
+        (is_named(function, "obj_description") && of_relations && plain(relation))
+            .then(|| self.written(relation, &zero))
+    }
+
+    fn written(&self, relation: &Expr, place: &Expr) -> Expr {
+        // The catalogue's parser makes NULL of a bare subquery that depends on the row.
+        call("coalesce", vec![filled(&self.description, &[relation, place])])
     }
 
     fn cast(&self, operand: &Expr, kind: &DataType) -> Option<Expr> {
@@ -157,7 +178,10 @@ impl System {
         }
     }
 
-    fn call(function: &Function) -> Option<Expr> {
+    fn call(&self, function: &Function) -> Option<Expr> {
+        if let Some(described) = self.described(function) {
+            return Some(described);
+        }
         let first = match &function.args {
             FunctionArguments::Subquery(query) if is_named(function, "array") => {
                 return gives_nothing(query).then(empty_texts);
@@ -205,18 +229,53 @@ impl System {
                 Some(call("get_field", vec![root.clone(), quoted(field)]))
             }
             [AccessExpr::Subscript(Subscript::Index { index })] if is_one_of(root, &VECTORS) => {
-                *index = Expr::BinaryOp {
-                    left: Box::new(Expr::Nested(Box::new(index.clone()))),
-                    op: BinaryOperator::Plus,
-                    right: Box::new(Expr::Value(
-                        Value::Number("1".to_owned(), false).with_empty_span(),
-                    )),
-                };
+                count_from_one(index);
+                None
+            }
+            // `i.indkey[0]`: the parser takes the column for a field of `i`.
+            [
+                AccessExpr::Dot(field),
+                AccessExpr::Subscript(Subscript::Index { index }),
+            ] if is_one_of(field, &VECTORS) => {
+                count_from_one(index);
                 None
             }
             _ => None,
         }
     }
+}
+
+/// A subquery with expressions in the places of `$1`, `$2`, ...
+fn filled(query: &Query, places: &[&Expr]) -> Expr {
+    struct Put<'a>(&'a [&'a Expr]);
+    impl VisitorMut for Put<'_> {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Some(Value::Placeholder(place)) = constant(expression) {
+                let number = place.trim_start_matches('$').parse::<usize>().unwrap_or(0);
+                let given = number.checked_sub(1).and_then(|number| self.0.get(number));
+                if let Some(given) = given {
+                    *expression = (*given).clone();
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut query = Box::new(query.clone());
+    let _ = query.visit(&mut Put(places));
+    Expr::Subquery(query)
+}
+
+/// The place in an array for a place in a vector, which is counted from 0.
+fn count_from_one(index: &mut Expr) {
+    *index = Expr::BinaryOp {
+        left: Box::new(Expr::Nested(Box::new(index.clone()))),
+        op: BinaryOperator::Plus,
+        right: Box::new(Expr::Value(
+            Value::Number("1".to_owned(), false).with_empty_span(),
+        )),
+    };
 }
 
 /// In a statement that is not about the catalogue, only `'name'::regclass` is said anew.
@@ -323,7 +382,7 @@ impl VisitorMut for System {
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         let said = match expression {
             Expr::Cast { expr, data_type, .. } => self.cast(expr, data_type),
-            Expr::Function(function) => Self::call(function),
+            Expr::Function(function) => self.call(function),
             Expr::CompoundFieldAccess { root, access_chain } => Self::access(root, access_chain),
             Expr::Subquery(query) if gives_nothing(query) => Some(null()),
             Expr::Exists { subquery, negated } if gives_nothing(subquery) => {
