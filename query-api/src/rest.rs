@@ -35,6 +35,7 @@ pub use operations::{DataHealth, PipelineInfo, Readiness, ReplayReport, StatusSo
 
 pub(crate) use arguments::body_bytes;
 pub(crate) use feed::Streams;
+pub(crate) use forecast::forecasts;
 pub(crate) use records::objects as json_objects;
 pub(crate) use routes::router;
 pub(crate) use saved::{check_own, keep as keep_report, one_shown_to, shown_to};

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use revgauge_contract::{Timestamp, access::Caller, score::EntityKind, statistics::Knowledge};
+use revgauge_contract::{
+    Timestamp, access::Caller, forecast::ForecastQuestion, score::EntityKind, statistics::Knowledge,
+};
 use rmcp::model::{Tool, ToolAnnotations};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -12,7 +14,7 @@ use crate::{
     api::Api,
     metrics::MetricQuestion,
     problem::Problem,
-    rest::json_objects,
+    rest::{forecasts, json_objects},
     sql::{SqlRequest, run_sql, type_name},
 };
 
@@ -64,6 +66,25 @@ pub(super) fn all() -> Vec<Tool> {
             }),
             json!(["entity_kind", "entity_id"]),
         ),
+        (
+            "forecast",
+            "The revenue of a period, one forecast a currency: closed, by category, expected, quantiles, each method with \
+             its past error, and the deals it is made of. With 'what_if', some deals seen otherwise; nothing stored changes.",
+            json!({
+                "period": {"type": "string", "description": "such as 2026-Q4 or 2026-11; the current quarter when absent"},
+                "start": instant, "end": instant, "as_of": instant,
+                "owner_ids": texts, "team_of": text, "pipeline": text, "without_deals": texts,
+                "quota": {"type": "number", "exclusiveMinimum": 0},
+                "quantiles": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
+                "what_if": {"type": "array", "items": {
+                    "type": "object", "required": ["deal_id"], "additionalProperties": false,
+                    "properties": {"deal_id": text, "amount": {"type": "number"},
+                                   "probability": {"type": "number", "minimum": 0, "maximum": 1}},
+                }},
+                "limit_rows": {"type": "integer", "minimum": 0, "description": "deals listed; 20 when absent"},
+            }),
+            json!([]),
+        ),
     ]
     .into_iter()
     .map(|(name, description, properties, required)| {
@@ -96,6 +117,10 @@ pub(super) async fn call(
         },
         "query_sql" => match read(arguments) {
             Ok(asked) => query_sql(api, caller, asked).await,
+            Err(problem) => Err(problem),
+        },
+        "forecast" => match forecast_arguments(arguments) {
+            Ok((question, limit)) => forecast(api, caller, question, limit).await,
             Err(problem) => Err(problem),
         },
         "explain_score" => match read(arguments) {
@@ -249,4 +274,41 @@ async fn explain_score(api: &Arc<Api>, caller: &Caller, asked: ExplainArguments)
         .explain(tenant_id, kind, &asked.entity_id, at, knowledge)
         .await?;
     Ok(json!(explained))
+}
+
+/// Deals a forecast lists when the call does not say.
+const FORECAST_ROWS: u64 = 20;
+
+/// The question, and how many deals to list.
+fn forecast_arguments(mut arguments: Value) -> Result<(ForecastQuestion, usize), Problem> {
+    let asked = arguments
+        .as_object_mut()
+        .and_then(|members| members.remove("limit_rows"));
+    let limit = asked.unwrap_or_else(|| json!(FORECAST_ROWS)).as_u64();
+    let limit = limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .ok_or_else(|| {
+            Problem::bad(
+                "bad_parameter",
+                "cannot read 'limit_rows': it is a whole number from 0",
+            )
+        })?;
+    Ok((read(arguments)?, limit))
+}
+
+async fn forecast(
+    api: &Arc<Api>,
+    caller: &Caller,
+    question: ForecastQuestion,
+    limit: usize,
+) -> Result<Value, Problem> {
+    let read = format!("forecast {}", question.period.as_deref().unwrap_or("now"));
+    api.audit.note(caller, AuditAction::Read, "assistant", &read, "");
+    let limit = limit.min(api.settings.assistant.max_rows);
+    let (freshness, members) = forecasts(api, caller, question, limit).await?;
+    let mut answer = json!({"as_of": freshness.as_of, "watermarks": freshness.watermarks});
+    for (name, value) in members {
+        answer[name] = value;
+    }
+    Ok(answer)
 }

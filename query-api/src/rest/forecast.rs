@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use revgauge_contract::{access::Caller, forecast::ForecastQuestion};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     arguments::{Arguments, json_body},
@@ -45,6 +45,20 @@ async fn told(
     question: ForecastQuestion,
     limit: usize,
 ) -> Result<Response, Problem> {
+    let (freshness, members) = forecasts(api, caller, question, limit).await?;
+    Ok(answer(&freshness, members))
+}
+
+/// The forecasts of a period, at most `limit` rows each, as a caller sees them.
+///
+/// # Errors
+/// As the service; and for an instant that is still to come.
+pub(crate) async fn forecasts(
+    api: &Arc<Api>,
+    caller: &Caller,
+    question: ForecastQuestion,
+    limit: usize,
+) -> Result<(Freshness, [(&'static str, Value); 3]), Problem> {
     let now = api.clock.now();
     let at = question.as_of.unwrap_or(now);
     if at > now {
@@ -65,14 +79,12 @@ async fn told(
         as_of: at,
         ..api.freshness(&caller.tenant_id)
     };
-    Ok(answer(
-        &freshness,
-        [
-            ("total", json!(forecasts.len())),
-            ("truncated", json!(truncated)),
-            ("forecasts", value(forecasts)?),
-        ],
-    ))
+    let members = [
+        ("total", json!(forecasts.len())),
+        ("truncated", json!(truncated)),
+        ("forecasts", value(forecasts)?),
+    ];
+    Ok((freshness, members))
 }
 
 fn question_of(arguments: &Arguments) -> Result<ForecastQuestion, Problem> {
