@@ -13,6 +13,8 @@ mod models;
 mod openapi;
 mod read_only;
 mod rest;
+mod table;
+mod through;
 mod wall;
 mod web;
 mod wire;

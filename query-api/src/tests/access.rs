@@ -1,5 +1,5 @@
-//! Who sees what, each cell tried: principals x doors x records. What is expected is worked out from the rules; what is
-//! seen comes through the doors.
+//! Who sees what at REST, pages and feed, each cell tried: principals x doors x records. What is expected is worked out
+//! from the rules; what is seen comes through the doors. The doors that take SQL are tried in `table.rs`.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(super) const PRINCIPALS: [(&str, Role, Option<&str>); 7] = [
 ];
 
 /// Records of the world and their owners: odd numbers are `rep-1`'s.
-const RECORDS: [(&str, &str, &str, &str); 6] = [
+pub(super) const RECORDS: [(&str, &str, &str, &str); 6] = [
     ("contact", "contacts", "c1", "rep-1"),
     ("contact", "contacts", "c2", "rep-2"),
     ("account", "accounts", "a1", "rep-1"),
@@ -34,7 +34,7 @@ const RECORDS: [(&str, &str, &str, &str); 6] = [
 ];
 
 /// Whether the rules that ship give a record of an owner to a caller: `boss` is above all, `lead` above `rep-1`.
-fn expected(settings: &ApiSettings, role: Role, user: Option<&str>, owner: &str) -> bool {
+pub(super) fn expected(settings: &ApiSettings, role: Role, user: Option<&str>, owner: &str) -> bool {
     let below: &[&str] = match user {
         Some("boss") => &["lead", "rep-1", "rep-2"],
         Some("lead") => &["rep-1"],
@@ -48,7 +48,7 @@ fn expected(settings: &ApiSettings, role: Role, user: Option<&str>, owner: &str)
     })
 }
 
-/// A way to ask for one record; whether it was shown.
+/// A way to ask for one record; whether it was shown. `None` where the door shows none of its kind.
 async fn shown(
     world: &World,
     (key, cookie): (&str, &str),
@@ -88,19 +88,14 @@ async fn shown(
             assert_eq!(reply.status, StatusCode::OK, "{key} {id}: {}", reply.text());
             reply.text().contains(&format!("\"entity_id\":{quoted}"))
         }
-        "sql record" => listed(&world.sql(key, &format!("select {kind}_id from {plural}")).await),
-        "sql scores" => listed(&world.sql(key, "select entity_id from scores").await),
-        "sql past" => listed(
-            &world
-                .sql(key, "select entity_id from scores_as_of('2026-01-01')")
-                .await,
-        ),
-        "sql change" => {
-            let sql = format!("select * from score_change('{kind}', '{id}', '2026-01-01', '2026-01-08')");
-            let reply = world.sql(key, &sql).await;
-            reply.status == StatusCode::OK
+        "feed" => {
+            if kind != "contact" {
+                return None;
+            }
+            let reply = world.get(key, "/v1/score-feed").await;
+            assert_eq!(reply.status, StatusCode::OK, "{key} {id}: {}", reply.text());
+            reply.text().contains(&format!("\"entity_id\":{quoted}"))
         }
-        "sql events" => listed(&world.sql(key, &format!("select {kind}_id from events")).await),
         "web page" => {
             let page = format!("/ui/{plural}/{id}");
             found(
@@ -114,24 +109,21 @@ async fn shown(
 }
 
 /// Doors that every role may open, and those that programs may not.
-const ALL_ROLES: [&str; 3] = ["rest scores", "rest history", "rest queue"];
-const PEOPLE: [&str; 11] = [
+const ALL_ROLES: [&str; 4] = ["rest scores", "rest history", "rest queue", "feed"];
+const PEOPLE: [&str; 6] = [
     "rest one",
     "rest explain",
     "rest timeline",
     "rest changes",
     "rest list",
-    "sql record",
-    "sql scores",
-    "sql past",
-    "sql change",
-    "sql events",
     "web page",
 ];
 
 #[tokio::test]
 async fn each_principal_sees_at_each_door_what_the_rules_give() {
     let world = World::new().await;
+    world.feed.append("wayne", "c1");
+    world.feed.append("wayne", "c2");
     let settings = ApiSettings::default();
     let mut wrong = Vec::new();
     let mut cells = 0;
@@ -148,16 +140,18 @@ async fn each_principal_sees_at_each_door_what_the_rules_give() {
         for door in ALL_ROLES.iter().chain(people) {
             for record in RECORDS {
                 let wanted = expected(&settings, role, user, record.3);
-                let seen = shown(&world, (key, &cookie), door, record).await;
+                let Some(seen) = shown(&world, (key, &cookie), door, record).await else {
+                    continue;
+                };
                 cells += 1;
-                if seen != Some(wanted) {
-                    wrong.push(format!("{key} at '{door}': {} is {seen:?}", record.2));
+                if seen != wanted {
+                    wrong.push(format!("{key} at '{door}': {} is {seen}", record.2));
                 }
             }
         }
     }
     assert_eq!(wrong, Vec::<String>::new(), "of {cells} cells");
-    assert!(cells > 500, "{cells} cells");
+    assert!(cells > 350, "{cells} cells");
 }
 
 /// The whole answers, not ids alone: nothing of the other rep's records is in any of them.
@@ -252,7 +246,7 @@ async fn pages_of_one_person_are_not_handed_to_another() {
     assert!(second.text().contains("Name 2"));
 }
 
-fn masked() -> ApiSettings {
+pub(super) fn masked() -> ApiSettings {
     let mut settings = ApiSettings::default();
     settings.access.roles.revops.masks = vec![Mask::Email, Mask::Phone, Mask::Transcript];
     settings

@@ -10,12 +10,13 @@ use arrow_flight::sql::{
     CommandGetDbSchemas, CommandGetTables, CommandGetXdbcTypeInfo, SqlInfo, client::FlightSqlServiceClient,
 };
 use futures::TryStreamExt as _;
-use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCertUsingSni};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-use super::world::{CANARY, World};
-use crate::flight::FlightDoor;
+use super::{
+    through::serve_flight,
+    world::{CANARY, World},
+};
 
 struct Open {
     world: World,
@@ -29,25 +30,12 @@ impl Drop for Open {
     }
 }
 
-/// A door without a certificate: these tests speak plain text from this machine, which it takes.
 async fn open() -> Open {
     let world = World::new().await;
-    let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = format!("http://{}", listener.local_addr().expect("bound"));
-    let door = FlightDoor::new(Arc::clone(&world.api), Arc::new(tls));
-    let serving = tokio::spawn(async move {
-        door.serve(listener, std::future::pending())
-            .await
-            .expect("serves");
-    });
+    let (address, serving) = serve_flight(&world.api).await;
     Open {
         world,
-        address,
+        address: format!("http://{address}"),
         serving,
     }
 }
