@@ -6,6 +6,7 @@
 
 mod expiry;
 mod person;
+mod retention;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -29,10 +30,12 @@ use serde::{Deserialize, Serialize};
 use self::{person::Person, scan::scan};
 use crate::{
     doors::letter_bytes,
-    run_file,
+    model_registry, run_file,
     settings::Settings,
     wire::{self, Node, Purpose},
 };
+
+pub(crate) use retention::{PrivacySettings, run_when_due, until_round};
 
 /// Requests that wait.
 const REQUESTS: &str = "privacy/requests";
@@ -346,7 +349,10 @@ const OTHERS: [&str; 6] = [
     "run/",
 ];
 
-/// Takes the person out of every document that is text: audit log, users, saved reports.
+/// Delivered files. A row of one tells more of a person than its keys, so a file that names it goes whole.
+const DELIVERED: &str = "reports/files/";
+
+/// Takes the person out of every document that is text: audit log, users, saved reports, models.
 async fn purge_documents(store: &dyn ObjectStore, person: &Person) -> Result<usize> {
     let listed: Vec<_> = store.list(None).try_collect().await?;
     let mut changed = 0;
@@ -359,9 +365,16 @@ async fn purge_documents(store: &dyn ObjectStore, person: &Person) -> Result<usi
         let Ok(text) = std::str::from_utf8(&bytes) else {
             continue;
         };
-        if let Some(new) = person.without_needles(text) {
+        let Some(new) = person.without_needles(text) else {
+            continue;
+        };
+        changed += 1;
+        if path.as_ref().starts_with(DELIVERED) {
+            store.delete(&path).await?;
+        } else if let Some(sealed) = model_registry::resealed(&path, &new) {
+            store.put(&path, sealed.into()).await?;
+        } else {
             store.put(&path, new.into()).await?;
-            changed += 1;
         }
     }
     Ok(changed)

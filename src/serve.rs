@@ -28,7 +28,23 @@ pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
     if let Some(listen) = args.listen {
         context.settings.server.listen = listen;
     }
-    let server = Server::start(&context.settings).await?;
+    while let Ended::ForRound = run_once(&mut context.settings).await? {}
+    Ok(())
+}
+
+/// Why a server ended.
+enum Ended {
+    Stopped,
+    /// To take words past their retention off a store at rest; it begins again at once.
+    ForRound,
+}
+
+async fn run_once(settings: &mut Settings) -> Result<Ended> {
+    let server = Server::start(settings).await?;
+    // Should it begin again, clients find it where it was.
+    if let Some((_, address)) = server.url().split_once("://") {
+        address.clone_into(&mut settings.server.listen);
+    }
     say(&format!("listening on {}  (Ctrl-C stops)", server.url()));
     if let Some((address, _)) = &server.postgres {
         say(&format!(
@@ -44,9 +60,26 @@ pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
         "assistants (MCP): {}/mcp, bearer = the key",
         server.url()
     ));
-    until_stopped(&context.settings, &server).await?;
-    say("stopping: open requests end, what is buffered is written");
-    server.stop().await
+    let ended = tokio::select! {
+        stopped = until_stopped(settings, &server) => stopped.map(|()| Ended::Stopped)?,
+        () = round(privacy::until_round(settings).await?) => Ended::ForRound,
+    };
+    match ended {
+        Ended::Stopped => say("stopping: open requests end, what is buffered is written"),
+        Ended::ForRound => say("the doors are closed for a moment: words past their retention go"),
+    }
+    server.stop().await?;
+    Ok(ended)
+}
+
+/// Waits for the next round; for ever when there is none.
+async fn round(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => {
+            let _ = tokio::time::timeout(wait, std::future::pending::<()>()).await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for the signal to stop; at each SIGHUP meanwhile the definition files are read again.
@@ -164,6 +197,7 @@ impl Server {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr()?);
         Box::pin(privacy::run_waiting(settings)).await?;
+        Box::pin(privacy::run_when_due(settings)).await?;
         let node = Node::open(settings, Purpose::Serve).await?;
         node.announce(&RunningServer {
             url: url.clone(),

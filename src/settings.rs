@@ -22,7 +22,7 @@ use revgauge_query_api::{ApiSettings, access::KeySettings};
 use revgauge_store::StoreSettings;
 use serde::{Deserialize, Serialize};
 
-use crate::{model_service::ModelSettings, telemetry::TelemetrySettings};
+use crate::{model_service::ModelSettings, privacy::PrivacySettings, telemetry::TelemetrySettings};
 
 /// Everything that can be set, by subject.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) ingest: HttpSettings,
     pub(crate) api: ApiSettings,
     pub(crate) api_keys: KeySettings,
+    pub(crate) privacy: PrivacySettings,
     pub(crate) telemetry: TelemetrySettings,
 }
 

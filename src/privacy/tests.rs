@@ -4,19 +4,27 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request as HttpRequest, StatusCode},
 };
+use revgauge_contract::models::{HeldOut, ModelTarget};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::doors::operator_key;
+use crate::{
+    doors::operator_key,
+    model_registry::{ModelRegistry, StoredModel},
+};
 
 const ADDRESS: &str = "needle.person@acme.example";
 const ID: &str = "needle-contact-1";
 const PHONE: &str = "+49-NEEDLE-555";
 
 async fn post(node: &Node, path: &str, body: &str) -> (StatusCode, String) {
+    call(node, HttpRequest::post(path), body).await
+}
+
+async fn call(node: &Node, request: axum::http::request::Builder, body: &str) -> (StatusCode, String) {
     let key = operator_key(node.operator_secret(), "acme");
-    let request = HttpRequest::post(path)
+    let request = request
         .header("authorization", format!("Bearer {key}"))
         .header("content-type", "application/json")
         .body(Body::from(body.to_owned()))
@@ -99,6 +107,62 @@ fn events() -> Value {
     ])
 }
 
+/// Everything that is stored and may name a person, by the folder it is in. What is in memory alone (caches, results to be
+/// fetched later, training sets) ends with the process, and an erasure is carried out while none runs.
+const PLACES: [&str; 10] = [
+    "lake/events/",
+    "lake/score_changes/",
+    "journal/events/",
+    "journal/feed/",
+    "checkpoints/",
+    "dead-letters/",
+    "audit/",
+    "access/users-",
+    "reports/saved/",
+    "models/",
+];
+
+/// Names the person where people name people: a look-up in the audit log, a user, a saved report.
+async fn name_in_documents(node: &Node) {
+    let (status, text) = call(node, HttpRequest::get(format!("/v1/contacts/{ADDRESS}")), "").await;
+    assert!(status.is_success(), "{status} {text}");
+    let user = json!({"login": ADDRESS, "password": "a long enough one", "role": "revops"});
+    let (status, text) = post(node, "/v1/users", &user.to_string()).await;
+    assert!(status.is_success(), "{status} {text}");
+    let sql = format!("select * from events where email = '{ADDRESS}' or contact_id = '{ID}'");
+    let saved = json!({"title": format!("mails of {PHONE}"), "sql": sql});
+    let (status, text) = post(node, "/v1/saved-reports", &saved.to_string()).await;
+    assert!(status.is_success(), "{status} {text}");
+}
+
+/// A model whose card names the person.
+async fn train_with(store: &Arc<dyn ObjectStore>) {
+    let model = StoredModel {
+        target: ModelTarget::Deals,
+        version: 0,
+        trained_at: Timestamp(1),
+        horizon_days: 0.0,
+        held_out: HeldOut {
+            rows: 1,
+            log_loss: 0.5,
+            calibration_error: 0.0,
+            auc: 0.5,
+            base_rate_log_loss: 0.5,
+        },
+        signal: false,
+        model: Arc::new(revgauge_models::win::WinModel {
+            artifact: None,
+            cold: revgauge_models::win::NaiveBayes::default(),
+            hazard: None,
+        }),
+        card: json!({"note": format!("best for {ADDRESS}")}),
+        held: Vec::new(),
+        sha256: String::new(),
+    };
+    let registry = ModelRegistry::new(Arc::clone(store));
+    registry.add("acme", model).await.expect("stored");
+}
+
 fn request() -> Request {
     Request {
         tenant_id: "acme".to_owned(),
@@ -123,15 +187,20 @@ async fn after_an_erasure_no_byte_of_the_person_is_stored() {
     // A refused event is kept with its bytes.
     let refused = json!([{"event_id": "bad", "event_time": "soon", "email": ADDRESS}]);
     post(&node, "/v1/events", &refused.to_string()).await;
+    name_in_documents(&node).await;
     Box::pin(node.close(grace)).await.expect("closes");
 
     let store = revgauge_store::open(&settings.store.url, &settings.store.options)
         .await
         .expect("opens")
         .store;
+    let delivered = Path::from("reports/files/acme/r1/2026-01-06T000000Z.csv");
+    let file = format!("contact_id,name,email\n{ID},Needle Person,{ADDRESS}\n");
+    store.put(&delivered, file.into()).await.expect("delivered");
+    train_with(&store).await;
     let needles = [ADDRESS, ID, PHONE].map(str::to_lowercase);
     let before = scan(store.as_ref(), &needles).await.expect("scans").found;
-    for place in ["lake/events/", "checkpoints/", "dead-letters/"] {
+    for place in PLACES {
         assert!(
             before.iter().any(|path| path.starts_with(place)),
             "nothing in {place}: {before:?}"
@@ -149,6 +218,17 @@ async fn after_an_erasure_no_byte_of_the_person_is_stored() {
     );
     // The very bytes on the disk, read without our store.
     assert_eq!(raw_hits(folder.path(), &needles), Vec::<String>::new());
+
+    // A file of rows goes whole: its name was in no other field than the person's own. The model still serves.
+    assert!(matches!(
+        store.head(&delivered).await,
+        Err(object_store::Error::NotFound { .. })
+    ));
+    let model = ModelRegistry::new(Arc::clone(&store))
+        .read("acme", ModelTarget::Deals, 1)
+        .await
+        .expect("its checksum is that of what it holds now");
+    assert_eq!(model.card["note"], "best for erased");
 
     // What is left works, and the others are whole.
     let node = Box::pin(Node::open(&settings, Purpose::Command))
@@ -211,8 +291,27 @@ async fn words_past_their_retention_go_and_their_events_stay() {
     Box::pin(node.close(Duration::from_secs(30)))
         .await
         .expect("closes");
-    let done = Box::pin(expire_texts(&settings)).await.expect("done");
-    assert!(done.lake_files_rewritten > 0, "{done:?}");
+    let store = revgauge_store::open(&settings.store.url, &settings.store.options)
+        .await
+        .expect("opens")
+        .store;
+    // A store that was never looked through begins to count.
+    assert_eq!(Box::pin(run_when_due(&settings)).await.expect("looked"), None);
+    let mark = Path::from("privacy/texts.json");
+    let last = json!({"done_at": now.plus_micros(-8 * DAY_US)}).to_string();
+    store.put(&mark, last.into()).await.expect("put");
+    // Nobody tells it to: a start finds that a round is due.
+    let done = Box::pin(run_when_due(&settings)).await.expect("done");
+    assert!(done.is_some_and(|done| done.lake_files_rewritten > 0), "{done:?}");
+    assert_eq!(Box::pin(run_when_due(&settings)).await.expect("looked"), None);
+    let wait = until_round(&settings)
+        .await
+        .expect("looked")
+        .expect("a next round");
+    assert!(
+        wait > Duration::from_secs(6 * 86_400) && wait < Duration::from_secs(9 * 86_400),
+        "{wait:?}"
+    );
     let store = revgauge_store::open(&settings.store.url, &settings.store.options)
         .await
         .expect("opens")
