@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Round trips of `select 1` on the PostgreSQL door (PGHOST, PGPORT, PGUSER, PGPASSWORD), and MB/s of Flight SQL (FLIGHT) for SQL.
+# The key needs a rate of its own above 500 requests a second (`"rights": {"requests_per_second": 100000}`), or it is slowed down.
 SQL=${SQL:-"SELECT * FROM events"}; SECONDS_EACH=${SECONDS_EACH:-10}; PYTHON=${PYTHON:-python3}
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 echo 'select 1' > "$folder/one.sql"

@@ -5,9 +5,15 @@
     REVGAUGE_URL=http://127.0.0.1:8780 STORE=revgauge-data \\
     tests/clients/run.py [PYTHON] [FOLDER OF node_modules]
 
-DBT is the dbt command, HARLEQUIN_PYTHON a Python with harlequin, PGJDBC the driver's jar, PGBIN PostgreSQL's own programs.
+DBT is the dbt command, HARLEQUIN_PYTHON a Python with harlequin, PGJDBC the driver's jar, PGBIN PostgreSQL's own programs,
+ODBCSYSINI a folder whose odbcinst.ini has a driver [PostgreSQL]. What was used: psql, pgbench and postgres_fdw 15, pgJDBC 42.5,
+psqlODBC 13.02, Python 3.11 with psycopg[binary], psycopg2-binary, asyncpg, sqlalchemy, pg8000, adbc-driver-postgresql,
+adbc-driver-flightsql, adbc-driver-manager, pyarrow, polars, deltalake, ibis-framework[postgres], pyodbc, mcp, duckdb 1.5.5 with
+duckdb-extensions and duckdb-extension-delta; dbt-core < 1.12 with dbt-postgres 1.11; harlequin 2.17 with harlequin-postgres;
+Node 20 with pg 8.23, pg-cursor and postgres 3.4.
 A client that is not installed is listed as skipped. Failures are listed, not hidden.
 """
+import datetime
 import os
 import pathlib
 import shutil
@@ -72,7 +78,7 @@ rows += [f"| {client} | {why} | not run |" for client, why in NOT_TO_BE_HAD]
 counts = {verdict: sum(line.startswith(verdict + " ") for line in results) for verdict in ("ok", "FAIL", "skipped")}
 text = f"""# Clients
 
-Written by `tests/clients/run.py` from a run against the doors of one server: {counts['ok']} ok, {counts['FAIL']} failed,
+Written by `tests/clients/run.py` from a run on {datetime.date.today()} against the doors of one server: {counts['ok']} ok, {counts['FAIL']} failed,
 {counts['skipped']} skipped. What twenty clients were recorded to send (`tests/clients/corpus`) is replayed by the tests of
 `query-api` (`tests/corpus.rs`) and must not fail.
 
