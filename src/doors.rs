@@ -1,9 +1,6 @@
 //! What the doors ask of the rooms behind them: tables for SQL, the state of operations, tiers of the past.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Result;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -17,6 +14,7 @@ use datafusion::{
 use futures::{Stream, StreamExt};
 use hashbrown::HashMap;
 use object_store::ObjectStore;
+use parking_lot::{Mutex, const_mutex};
 use revgauge_connectors::http::{self, Door};
 use revgauge_contract::{
     ErrorKind, Position, Timestamp,
@@ -51,12 +49,15 @@ pub(crate) fn operator_key(secret: &str, tenant: &str) -> String {
 /// # Errors
 /// Another recorder is installed.
 pub(crate) fn metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle> {
-    static HANDLE: OnceLock<metrics_exporter_prometheus::PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
+    // Locked, not only set once: two that come first at the same time would both install it.
+    static HANDLE: Mutex<Option<metrics_exporter_prometheus::PrometheusHandle>> = const_mutex(None);
+    let mut installed = HANDLE.lock();
+    if let Some(handle) = &*installed {
         return Ok(handle.clone());
     }
     let handle = revgauge_query_api::metrics_handle()?;
-    Ok(HANDLE.get_or_init(|| handle).clone())
+    *installed = Some(handle.clone());
+    Ok(handle)
 }
 
 fn engine_failure(error: impl Into<datafusion::error::DataFusionError>) -> Failure {

@@ -107,13 +107,12 @@ fn events() -> Value {
     ])
 }
 
-/// Everything that is stored and may name a person, by the folder it is in. What is in memory alone (caches, results to be
-/// fetched later, training sets) ends with the process, and an erasure is carried out while none runs.
-const PLACES: [&str; 10] = [
+/// What is stored and names the person here, by the folder it is in. What is in memory alone (caches, results to be fetched
+/// later, training sets) ends with the process, and an erasure is carried out while none runs. A command does not score, so
+/// the feed and its table hold nothing yet; they are scanned all the same.
+const PLACES: [&str; 8] = [
     "lake/events/",
-    "lake/score_changes/",
     "journal/events/",
-    "journal/feed/",
     "checkpoints/",
     "dead-letters/",
     "audit/",
