@@ -73,7 +73,7 @@ pub(super) fn all() -> Vec<Tool> {
             json!({
                 "period": {"type": "string", "description": "such as 2026-Q4 or 2026-11; the current quarter when absent"},
                 "start": instant, "end": instant, "as_of": instant,
-                "owner_ids": texts, "team_of": text, "pipeline": text, "without_deals": texts,
+                "owner_ids": texts, "team_of": text, "pipeline": text, "currency": text, "without_deals": texts,
                 "quota": {"type": "number", "exclusiveMinimum": 0},
                 "quantiles": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
                 "what_if": {"type": "array", "items": {

@@ -597,8 +597,8 @@ struct Found {
     leaks: Vec<String>,
     /// By door, how many queries were answered.
     answered: [usize; 4],
-    /// By door, how many of the controls, the same queries by an administrator, brought a mark.
-    controls: [usize; 4],
+    /// How many of the controls, the same queries by an administrator, brought a mark.
+    controls: usize,
 }
 
 /// Asks queries at every door in turn.
@@ -606,6 +606,17 @@ async fn run(doors: &Doors, (seed, key): (u64, &str), queries: usize) -> Found {
     let mut grammar = Grammar::new(seed);
     let mut found = Found::default();
     let mut askers = [const { None::<Asker<'_>> }; 4];
+    for door in Door::ALL {
+        let mut inside = Some(doors.enter(door, "wayne-admin").await.expect("entered"));
+        let (_, marked) = asked(
+            doors,
+            &mut inside,
+            (door, "wayne-admin"),
+            "select name from contacts",
+        )
+        .await;
+        assert!(marked, "a mark that {door:?} shows would be seen");
+    }
     for number in 0..queries {
         let place = number % Door::ALL.len();
         grammar.door = Door::ALL[place];
@@ -630,7 +641,7 @@ async fn run(doors: &Doors, (seed, key): (u64, &str), queries: usize) -> Found {
         if number % 5 == 0 {
             let mut control = Some(doors.enter(grammar.door, "wayne-admin").await.expect("entered"));
             let (_, marked) = asked(doors, &mut control, (grammar.door, "wayne-admin"), &sql).await;
-            found.controls[place] += usize::from(marked);
+            found.controls += usize::from(marked);
         }
     }
     found
@@ -663,12 +674,9 @@ async fn no_random_query_brings_a_mark_back() {
             "{answered} of {} ran at {door:?}",
             queries / 2
         );
-        let controls = rep.controls[place] + revops.controls[place];
-        assert!(
-            controls * 100 > queries,
-            "{controls} controls saw a mark at {door:?}"
-        );
     }
+    let controls = rep.controls + revops.controls;
+    assert!(controls * 40 > queries, "{controls} controls saw a mark");
 }
 
 /// The run with the row rule taken away: the same questions of the same asker bring marks, at every door.
