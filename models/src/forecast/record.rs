@@ -3,14 +3,16 @@
 use super::outlook::{HAZARD, METHODS, Outlook};
 
 /// Periods that the assumption of the usual errors, and of a right width, weighs like.
-const PRIOR_PERIODS: f64 = 2.0;
+const PRIOR_PERIODS: f64 = 4.0;
 /// Errors usual for the methods, against that of the best: what they are taken for before their own are known.
-const USUAL_ERRORS: [f64; METHODS.len()] = [3.0, 2.0, 1.4, 1.0, 1.8, 2.2];
+const USUAL_ERRORS: [f64; METHODS.len()] = [4.0, 3.0, 1.4, 1.0, 2.0, 2.5];
 /// How sharply the weights fall with the squared error. The inverse of the squared error itself would be best if the
 /// methods erred independently; they share most of what they know, so the better one gets more.
-const SHARPNESS: f64 = 2.0;
+const SHARPNESS: f64 = 3.0;
 /// Mean square of the standardised residual of a right 80 % interval: `1 / 1.2816^2`.
 const RIGHT_SQUARE: f64 = 0.609;
+/// Mean square over the squared mean size of a normal deviate: `pi / 2`.
+const NORMAL_SQUARE: f64 = std::f64::consts::FRAC_PI_2;
 /// Least and most factor by which the simulated rest of a period is moved to the blend.
 const RECENTRED: (f64, f64) = (0.2, 5.0);
 
@@ -114,7 +116,8 @@ fn moved(weights: &[f64; METHODS.len()], values: &[f64; METHODS.len()], closed: 
 /// Weighs the methods by their mean square error on past periods.
 ///
 /// ```text
-/// weight(m) ~ 1 / (sum of squared errors(m) + PRIOR_PERIODS * usual(m)^2 * least mean squared error) ^ SHARPNESS
+/// weight(m) ~ 1 / (sum of squared errors(m) / unit + PRIOR_PERIODS * usual(m)^2) ^ SHARPNESS
+/// unit      = mean squared error of a forecast whose distribution is right, else that of the best method
 /// widening  = sqrt((PRIOR_PERIODS + sum(r^2) / 0.609) / (PRIOR_PERIODS + n)),  r = (actual - P50) / half width
 /// ```
 /// with P50 and half width moved to the blend as the answer is. Without a past the weights are those of the usual errors
@@ -133,13 +136,14 @@ pub fn track_record(records: &[Record]) -> TrackRecord {
             bias[method] = Some(errors().sum::<f64>() / total);
         }
     }
-    let least = squares.iter().copied().fold(f64::INFINITY, f64::min) / records.len().max(1) as f64;
-    // Where nothing ever erred, the usual errors alone are weighed.
-    let unit = if least.is_finite() && least > 0.0 {
-        least
-    } else {
-        1.0
-    };
+    let count = records.len().max(1) as f64;
+    // What a right forecast would err, from its own distribution: one lucky period does not make it small.
+    let expected = NORMAL_SQUARE * records.iter().map(|record| record.deviation.powi(2)).sum::<f64>() / count;
+    let least = squares.iter().copied().fold(f64::INFINITY, f64::min) / count;
+    let unit = [expected, least, 1.0]
+        .into_iter()
+        .find(|unit| unit.is_finite() && *unit > 0.0)
+        .unwrap_or(1.0);
     let worth: [f64; METHODS.len()] = std::array::from_fn(|method| {
         let usual = PRIOR_PERIODS * USUAL_ERRORS[method] * USUAL_ERRORS[method];
         (squares[method] / unit + usual).powf(-SHARPNESS)
