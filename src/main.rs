@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod definition_desk;
 mod definition_history;
 mod doors;
 mod flight;

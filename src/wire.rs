@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use futures::StreamExt;
 use object_store::{ObjectStore, path::Path};
+use parking_lot::RwLock;
 use rand::SeedableRng;
 use revgauge_connectors::{event_names::EventNames, http::Door};
 use revgauge_contract::{
@@ -39,6 +40,7 @@ use tokio_util::{
 };
 
 use crate::{
+    definition_desk::{self, Desk},
     definition_history::DefinitionHistory,
     doors::{self, Status, Tables},
     identity,
@@ -56,6 +58,7 @@ use crate::{
 pub(crate) struct Node {
     router: Router,
     api: Arc<Api>,
+    desk: Arc<Desk>,
     operator_secret: String,
     rooms: Arc<Rooms>,
     background: CancellationToken,
@@ -190,8 +193,10 @@ impl Node {
         lake.set_acknowledged(LakeTable::ScoreChanges, feed.journal().watch());
         spawn_feed_pump(&feed, &lake, settings, &readers, &pumps);
 
+        let published = definition_desk::read(&*store).await?;
+        let scoring_with = definition_desk::overlaid(configured.clone(), &published);
         let definitions = Arc::new(
-            DefinitionHistory::open(Arc::clone(&store), configured, Arc::clone(&clock), purpose).await?,
+            DefinitionHistory::open(Arc::clone(&store), scoring_with, Arc::clone(&clock), purpose).await?,
         );
         let cuts: Arc<dyn CutReader> = Arc::clone(&lake) as _;
         let past = Arc::new(doors::PastTiers::new(Arc::clone(&cuts), Arc::clone(&store)));
@@ -284,6 +289,19 @@ impl Node {
         });
         let query_runtime = Threads::start("query", settings.server.query_threads)?;
         let (router, api) = open_doors(settings, &rooms, &cuts, query_runtime.handle())?;
+        let desk = Arc::new(Desk {
+            store: Arc::clone(&rooms.store),
+            configured: RwLock::new(configured),
+            history: Arc::clone(&rooms.definitions),
+            scoring: Arc::clone(&rooms.scoring),
+            live: Arc::clone(&rooms.live),
+            clock: Arc::clone(&rooms.clock),
+            tasks: tasks.clone(),
+            stop: background.clone(),
+            shown: RwLock::new(published.clone()),
+            published: tokio::sync::Mutex::new(published),
+        });
+        api.set_definition_desk(Arc::clone(&desk) as _);
         if purpose == Purpose::Serve {
             let sender = Arc::new(Webhooks::new(&settings.api.deliveries)?);
             tasks.spawn(run_deliveries(Arc::clone(&api), sender, background.clone()));
@@ -291,6 +309,7 @@ impl Node {
         Ok(Self {
             router,
             api,
+            desk,
             operator_secret,
             rooms,
             background,
@@ -350,18 +369,7 @@ impl Node {
     /// # Errors
     /// Names file, line and key of what is wrong; what is in force stays.
     pub(crate) async fn reload_definitions(&self, settings: &Settings) -> Result<bool> {
-        let definitions = &self.rooms.definitions;
-        if !definitions.record(self::definitions(settings)?).await? {
-            return Ok(false);
-        }
-        definitions.install(&self.rooms.scoring);
-        let (history, live, stop) = (
-            Arc::clone(definitions),
-            Arc::clone(&self.rooms.live),
-            self.background.clone(),
-        );
-        self.tasks.spawn(async move { history.apply(&live, &stop).await });
-        Ok(true)
+        self.desk.reconfigure(definitions(settings)?).await
     }
 
     /// Waits until everything acknowledged is in lake and state, writes what is buffered and lets go of the store.

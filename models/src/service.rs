@@ -10,6 +10,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod trial;
 mod view;
 
 use std::{collections::BTreeSet, sync::Arc};

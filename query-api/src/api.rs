@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,6 +16,7 @@ use revgauge_contract::{
     Clock, ErrorKind,
     access::{Caller, Ownership},
     cut::CutReader,
+    definition_trial::DefinitionDesk,
     error::Failure,
     feed::FeedReader,
     forecast::ForecastService,
@@ -123,6 +124,7 @@ pub struct Api {
     pub(crate) rates: Rates,
     requests: AtomicU64,
     started_us: i64,
+    desk: OnceLock<Arc<dyn DefinitionDesk>>,
 }
 
 impl fmt::Debug for Api {
@@ -171,6 +173,23 @@ pub fn metrics_handle() -> Result<PrometheusHandle, ApiError> {
 }
 
 impl Api {
+    /// Gives the doors the place where definitions are tried and published; without it they say that there is none.
+    pub fn set_definition_desk(&self, desk: Arc<dyn DefinitionDesk>) {
+        // Given once, when the program is wired.
+        let _ = self.desk.set(desk);
+    }
+
+    /// Where definitions are tried and published.
+    pub(crate) fn definition_desk(&self) -> Result<Arc<dyn DefinitionDesk>, Problem> {
+        self.desk.get().map(Arc::clone).ok_or_else(|| {
+            Problem::new(
+                axum::http::StatusCode::NOT_FOUND,
+                "not_here",
+                "definitions cannot be tried on this server",
+            )
+        })
+    }
+
     /// Puts the parts together.
     ///
     /// # Errors
@@ -200,6 +219,7 @@ impl Api {
             intake: parts.intake,
             web: WebState::new(&parts.settings.web),
             status: parts.status,
+            desk: OnceLock::new(),
             started_us: parts.clock.now().micros(),
             clock: parts.clock,
             settings: parts.settings,

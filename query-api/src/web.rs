@@ -6,12 +6,14 @@
 mod accuracy;
 mod admin;
 mod ask;
+mod asset;
 mod audit;
 mod chart;
 mod coaching;
 mod data;
 mod deal;
 mod deals;
+mod definitions;
 mod figure;
 mod forecast;
 mod form;

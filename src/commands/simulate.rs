@@ -216,6 +216,8 @@ impl LiveStream {
                 self.queue.extend(self.organisation.draw_day());
             }
             if let Some(mut draft) = self.queue.pop_front() {
+                let planned = draft.event_time.unwrap_or(now);
+                move_dates(&mut draft.payload, now.micros() - planned.micros(), now);
                 draft.event_time = Some(now);
                 // A live run sends each generated event once; another run is other events.
                 draft.event_id = draft.event_id.map(|id| format!("{id}-live{}", self.run));
@@ -224,5 +226,41 @@ impl LiveStream {
         }
         self.sent += count;
         Ok((Bytes::from(body), count))
+    }
+}
+
+/// Generated days pass faster than real ones: what a record plans stays as far ahead of its sending as it was of its
+/// planned time, and nothing is told to have happened later than now.
+fn move_dates(payload: &mut serde_json::Map<String, serde_json::Value>, by_us: i64, now: Timestamp) {
+    for (name, value) in payload {
+        let Some(at) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
+            continue;
+        };
+        match name.as_str() {
+            "close_date" => {
+                let moved = at.plus_micros(by_us).to_datetime();
+                *value = json!(moved.format("%Y-%m-%d").to_string());
+            }
+            "created_at" | "closed_at" if at > now => *value = json!(now.to_string()),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_deal_closes_as_far_ahead_as_it_was_planned() {
+        let now: Timestamp = "2026-11-25T12:00:00Z".parse().expect("an instant");
+        let mut payload = serde_json::Map::new();
+        payload.insert("close_date".to_owned(), json!("2027-02-10"));
+        payload.insert("created_at".to_owned(), json!("2027-01-01T09:00:00Z"));
+        payload.insert("stage".to_owned(), json!("discovery"));
+        move_dates(&mut payload, -37 * DAY_US, now);
+        assert_eq!(payload["close_date"], "2027-01-04");
+        assert_eq!(payload["created_at"], now.to_string());
+        assert_eq!(payload["stage"], "discovery");
     }
 }

@@ -45,6 +45,42 @@ impl Browsing {
         let status = answer.status().as_u16();
         (status, answer.text().await.expect("text"))
     }
+
+    /// Sends a form of a page; status and text of the answer.
+    pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
+        let request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .header("cookie", &self.cookie)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.finish());
+        let answer = request.send().await.expect("answered");
+        let status = answer.status().as_u16();
+        (status, answer.text().await.expect("text"))
+    }
+}
+
+/// The value of a hidden field of a page.
+pub(crate) fn hidden(html: &str, name: &str) -> String {
+    let mark = format!("name=\"{name}\" value=\"");
+    let rest = html
+        .split(&mark)
+        .nth(1)
+        .unwrap_or_else(|| panic!("no field {name}"));
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// The text of the only area of a page that is written in.
+pub(crate) fn written_in(html: &str) -> String {
+    let rest = html.rsplit("<textarea").next().expect("an area");
+    let text = rest.split_once('>').expect("its start").1;
+    let text = text.split("</textarea>").next().unwrap_or_default();
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&amp;", "&")
 }
 
 /// A link that signs in once.

@@ -7,7 +7,7 @@ use revgauge_contract::{Clock as _, time::SystemClock};
 use serde_json::{Value, json};
 
 use crate::{
-    browsing::{Browsing, cell, numbers, sign_in_link},
+    browsing::{Browsing, cell, hidden, numbers, sign_in_link, written_in},
     process::{Process, fill},
 };
 
@@ -44,6 +44,8 @@ const PAGES: &[&str] = &[
     "/ui/data",
     "/ui/admin",
     "/ui/admin/audit",
+    "/ui/admin/definitions/engagement",
+    "/ui/admin/definitions/deal_health",
 ];
 
 /// Of the past a few are enough: each computes its scores anew from the events.
@@ -145,8 +147,10 @@ async fn walk(process: &Process) {
         return;
     }
     let link = sign_in_link(process).await;
+    let key = process.key.clone();
     let walked = tokio::task::spawn_blocking(move || {
         Command::new("node")
+            .env("REVGAUGE_KEY", key)
             .arg(folder.join("walk.mjs"))
             .args([link.as_str(), "--quick"])
             .output()
@@ -213,6 +217,41 @@ fn hostile_events() -> Vec<Value> {
         }));
     }
     events
+}
+
+/// What an administrator does with a definition: try another text, publish it, go back.
+async fn a_definition_is_tried_and_published(process: &Process, browsing: &Browsing) {
+    const PAGE: &str = "/ui/admin/definitions/engagement";
+    let in_force = "SELECT count(*) AS n FROM definition_history WHERE name = 'engagement' AND own AND in_force_until IS NULL";
+    let (_, html) = browsing.page(PAGE).await;
+    let (csrf, text) = (hidden(&html, "csrf"), written_in(&html));
+    let other = text.replacen("saturation = ", "saturation = 2", 1);
+    assert_ne!(text, other, "the text names its saturation");
+    let answered = async |path: &str, fields: &[(&str, &str)]| {
+        let mut all = vec![("csrf", csrf.as_str())];
+        all.extend_from_slice(fields);
+        browsing.send(&format!("{PAGE}/{path}"), &all).await
+    };
+    let (status, html) = answered("try", &[("text", "saturation = 'much'")]).await;
+    assert_eq!(status, 400, "{html}");
+    let (status, html) = answered("try", &[("text", &other)]).await;
+    assert_eq!(status, 200, "{html}");
+    assert!(
+        html.contains("engagement of contacts") && html.contains("saturation"),
+        "{html}"
+    );
+    assert_eq!(process.number(in_force).await, 0, "what is tried is not in force");
+    let instead_of = hidden(&html, "instead_of");
+    let (status, html) = answered("publish", &[("text", &other), ("instead_of", "engagement@0+0")]).await;
+    assert_eq!(status, 409, "{html}");
+    let (status, html) = answered("publish", &[("text", &other), ("instead_of", &instead_of)]).await;
+    assert_eq!(status, 303, "{html}");
+    assert_eq!(process.number(in_force).await, 1);
+    let (_, html) = browsing.page(PAGE).await;
+    assert!(html.contains("published here") && written_in(&html) == other);
+    let (status, _) = answered("publish", &[("instead_of", &hidden(&html, "instead_of"))]).await;
+    assert_eq!(status, 303);
+    assert_eq!(process.number(in_force).await, 0);
 }
 
 fn check_texts(path: &str, html: &str) {
@@ -297,6 +336,7 @@ async fn an_empty_tenant_is_told_what_to_do_and_hostile_texts_stay_texts() {
             "{path} does not say that its source is stale"
         );
     }
+    a_definition_is_tried_and_published(&process, &browsing).await;
     let (status, csv) = browsing.page("/ui/sql.csv?q=SELECT+name+FROM+deals").await;
     assert_eq!(status, 200);
     assert!(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Timestamp, error::Failure};
 
 /// A change of one deal in a what-if question; what is stored stays as it is (N-17).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DealOverlay {
     /// The open deal.
@@ -17,6 +17,12 @@ pub struct DealOverlay {
     /// Probability of being won within the period to take instead, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
+    /// Forecast category to take instead: `commit`, `best_case`, `pipeline` or `omitted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Close date to take instead: moves the deal into or out of the period's categories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_date: Option<Timestamp>,
 }
 
 /// Which forecast is asked for.

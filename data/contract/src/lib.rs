@@ -9,6 +9,7 @@ pub mod access;
 pub mod crm;
 pub mod cut;
 pub mod definition_record;
+pub mod definition_trial;
 pub mod domain;
 pub mod error;
 pub mod event;

@@ -128,6 +128,23 @@ impl DefinitionSets {
         self.tenants.get(tenant_id).map_or(&self.common, |own| &own.set)
     }
 
+    /// These sets with one definition of one tenant replaced by a text.
+    ///
+    /// # Errors
+    /// An unknown name, or a text that states something that cannot be meant.
+    pub fn with_own(&self, tenant_id: &str, name: &str, text: &str) -> Result<Self, DefinitionError> {
+        let mut sets = self.clone();
+        let own = sets.tenants.remove(tenant_id);
+        let (mut texts, set) = own.map_or_else(
+            || (DefinitionTexts::new(), Arc::clone(&self.common)),
+            |own| (own.texts, own.set),
+        );
+        let set = Arc::new(set.with(name, text)?);
+        texts.insert(name.to_owned(), text.to_owned());
+        sets.tenants.insert(tenant_id.to_owned(), Own { texts, set });
+        Ok(sets)
+    }
+
     /// Tenants with definitions of their own.
     pub fn tenants(&self) -> impl Iterator<Item = &str> {
         self.tenants.keys().map(String::as_str)
@@ -356,6 +373,20 @@ mod tests {
         let (read, problems) = DefinitionSets::of_record(&record, &Definitions::shipped());
         assert!(problems.is_empty() && read.says_the_same(&sets), "{problems:?}");
         assert!(!read.says_the_same(&DefinitionSets::of(Definitions::shipped())));
+    }
+
+    #[test]
+    fn a_text_for_one_tenant_leaves_the_others_alone() {
+        let sets = DefinitionSets::of(Definitions::shipped());
+        let text = dearer().engagement.text().to_owned();
+        let with = sets.with_own("acme", "engagement", &text).expect("valid");
+        assert_eq!(with.of_tenant("acme").engagement.id(), dearer().engagement.id());
+        assert_eq!(
+            with.of_tenant("other").engagement.id(),
+            sets.common().engagement.id()
+        );
+        assert!(sets.with_own("acme", "engagement", "nonsense = 1").is_err());
+        assert!(sets.with_own("acme", "astrology", &text).is_err());
     }
 
     #[test]

@@ -165,6 +165,15 @@ fn check(question: &ForecastQuestion) -> Result<(), Failure> {
                 overlay.deal_id
             )));
         }
+        if let Some(category) = &overlay.category
+            && !CATEGORIES.contains(&spelled(category).as_str())
+        {
+            return Err(user(format!(
+                "cannot see deal {} in another category: give one of {}",
+                overlay.deal_id,
+                CATEGORIES.join(", ")
+            )));
+        }
     }
     Ok(())
 }
@@ -231,6 +240,28 @@ fn scope_of(question: &ForecastQuestion, owners: Option<&BTreeSet<String>>) -> S
     }
 }
 
+/// Categories that a deal can be seen in.
+const CATEGORIES: [&str; 4] = ["commit", "best case", "pipeline", "omitted"];
+
+/// A category as the book spells it.
+fn spelled(category: &str) -> String {
+    category.trim().to_lowercase().replace(['_', '-'], " ")
+}
+
+/// Puts the category and close date of what-if questions into the book: roll-ups and rows are then made from it as from
+/// any other. Amount and probability are put in where they are used, since the book also teaches the rates.
+fn see_otherwise(currencies: &mut BTreeMap<String, Vec<BookDeal>>, overlays: &BTreeMap<&str, &DealOverlay>) {
+    for deal in currencies.values_mut().flatten() {
+        let Some(overlay) = overlays.get(deal.deal_id.as_str()) else {
+            continue;
+        };
+        if let Some(category) = &overlay.category {
+            deal.category = spelled(category);
+        }
+        deal.close_date = overlay.close_date.or(deal.close_date);
+    }
+}
+
 /// The forecasts of a question, one a currency, from the change log of all deals; see [`ForecastService::forecast`].
 ///
 /// # Errors
@@ -249,7 +280,7 @@ pub(super) fn answer(
     let scope = scope_of(question, owners.as_ref());
     let period = (named.start, named.end);
     let reading = tenant.reading(log, question, &scope);
-    let currencies = reading.books(at)?;
+    let mut currencies = reading.books(at)?;
     let targets = Targets::read(&tenant.quotas, &tenant.submissions, calendar, at);
     let open = |deal: &&BookDeal| deal.outcome == Outcome::Open;
     let overlays: BTreeMap<&str, &DealOverlay> = question
@@ -274,6 +305,7 @@ pub(super) fn answer(
             )));
         }
     }
+    see_otherwise(&mut currencies, &overlays);
     let past = past_periods(reading, period, at, settings.past_periods.min(40))?;
     let forecasts = currencies.iter().filter_map(|(currency, deals)| {
         owned(deals, owners.as_ref()).next()?;

@@ -214,14 +214,38 @@ fn what_if_moves_the_number_by_the_deal_alone() {
         .clone();
     asked.what_if.push(DealOverlay {
         deal_id: deal.deal_id.clone(),
-        amount: None,
         probability: Some(1.0),
+        ..DealOverlay::default()
     });
     let moved = answer(&log, &stages, &asked, day(560), &quick()).expect("an answer");
     let gain = moved[0].expected - base[0].expected;
     assert!((gain - (deal.amount - deal.contribution)).abs() < 1e-6);
     asked.what_if[0].deal_id = "deal-none".to_owned();
     assert!(answer(&log, &stages, &asked, day(560), &quick()).is_err());
+}
+
+#[test]
+fn what_if_in_another_category_moves_the_roll_ups_and_nothing_else() {
+    let log = log_of(&life(1, 0, 5000, None));
+    let stages = StageCatalogue::default();
+    let mut asked = question(0, 90);
+    let base = answer(&log, &stages, &asked, day(20), &quick()).expect("an answer");
+    let open = base[0].rows.iter().find(|row| row.kind == ForecastRowKind::Open);
+    let deal = open.expect("an open deal").clone();
+    asked.what_if.push(DealOverlay {
+        deal_id: deal.deal_id.clone(),
+        category: Some("commit".to_owned()),
+        close_date: Some(day(50)),
+        ..DealOverlay::default()
+    });
+    let moved = answer(&log, &stages, &asked, day(20), &quick()).expect("an answer");
+    assert!((moved[0].commit - deal.amount).abs() < 1e-6, "{:?}", moved[0]);
+    assert!((moved[0].expected - base[0].expected).abs() < 1e-9);
+    asked.what_if[0].close_date = Some(day(200));
+    let away = answer(&log, &stages, &asked, day(20), &quick()).expect("an answer");
+    assert!(away[0].commit.abs() < 1e-9);
+    asked.what_if[0].category = Some("wish".to_owned());
+    assert!(answer(&log, &stages, &asked, day(20), &quick()).is_err());
 }
 
 #[test]
@@ -392,7 +416,7 @@ proptest! {
         let ask = |probability: Option<f64>| {
             let mut asked = question(at - 10, at + length);
             if let Some(probability) = probability {
-                asked.what_if.push(DealOverlay { deal_id: "deal-0".to_owned(), amount: None, probability: Some(probability) });
+                asked.what_if.push(DealOverlay { deal_id: "deal-0".to_owned(), probability: Some(probability), ..DealOverlay::default() });
             }
             answer(&log, &StageCatalogue::default(), &asked, day(at), &few())
         };

@@ -107,6 +107,11 @@ impl View {
         })
     }
 
+    /// The same state of knowledge under other definitions.
+    pub(super) fn with_definitions(self, definitions: Arc<Definitions>) -> Self {
+        Self { definitions, ..self }
+    }
+
     fn gatherer(&self) -> Gatherer<'_> {
         Gatherer {
             source: &*self.source,

@@ -13,6 +13,7 @@ use revgauge_contract::{
 };
 
 use super::{
+    definitions,
     figure::{Form, instant},
     form::Pairs,
     layout::{Oops, Page, page},
@@ -49,7 +50,7 @@ pub(super) async fn admin(Extension(visit): Extension<Visit>) -> Result<Response
 async fn show(visit: &Visit, secret: Option<&str>) -> Result<Response, Oops> {
     let keys = visit.api.keys.list(visit.tenant());
     let users = visit.api.users.list(visit.tenant());
-    let definitions = visit
+    let scored_with = visit
         .ask("SELECT entity_kind, score, definition, count(DISTINCT entity_id) AS entities FROM score_changes WHERE entity_kind <> 'tenant' GROUP BY entity_kind, score, definition ORDER BY entity_kind, score, definition")
         .await?;
     let body = html! {
@@ -85,7 +86,8 @@ async fn show(visit: &Visit, secret: Option<&str>) -> Result<Response, Oops> {
             } }
             (key_form(visit))
         }
-        (table(visit, "Definitions that scored, with their versions", &definitions, DEFINITIONS))
+        (definitions::listed(visit))
+        (table(visit, "Definitions that scored, with their versions", &scored_with, DEFINITIONS))
     };
     Ok(page(
         visit,
@@ -221,7 +223,7 @@ pub(super) async fn end_user(Extension(visit): Extension<Visit>, body: Bytes) ->
     Ok(Redirect::to("/ui/admin").into_response())
 }
 
-fn checked(visit: &Visit, body: &[u8]) -> Result<Pairs, Problem> {
+pub(super) fn checked(visit: &Visit, body: &[u8]) -> Result<Pairs, Problem> {
     only_admin(visit)?;
     let form = Pairs::of_body(body)?;
     visit.check_form(&form)?;

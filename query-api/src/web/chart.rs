@@ -220,8 +220,8 @@ pub(super) fn over_time(
                 line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(fixed(y(value))) y2=(fixed(y(value))) {}
                 text.tick x=(LEFT - 6.0) y=(fixed(y(value) + 4.0)) text-anchor="end" { (written(Some(value), form)) }
             }
-            @for (at, anchor) in [(first, "start"), (f64::midpoint(first, last), "middle"), (last, "end")] {
-                text.tick x=(fixed(x(at))) y=(HEIGHT - 6.0) text-anchor=(anchor) { (day_of(at)) }
+            @for (at, anchor, words) in time_ticks(first, last) {
+                text.tick x=(fixed(x(at))) y=(HEIGHT - 6.0) text-anchor=(anchor) { (words) }
             }
             @for fan in fans {
                 @let upper = fan.points.iter().map(|p| format!("{},{}", fixed(x(p.0)), fixed(y(p.2))));
@@ -260,9 +260,29 @@ fn fixed(number: f64) -> String {
     format!("{number:.1}")
 }
 
-fn day_of(seconds: f64) -> String {
-    let at = revgauge_contract::Timestamp((seconds * 1e6) as i64);
-    at.to_datetime().format("%-d %b").to_string()
+/// Where a time axis says when it is: by day, within two days by the minute; the same words never twice.
+fn time_ticks(first: f64, last: f64) -> Vec<(f64, &'static str, String)> {
+    let form = if last - first < 2.0 * 86_400.0 {
+        "%-d %b %H:%M"
+    } else {
+        "%-d %b"
+    };
+    let words = |seconds: f64| {
+        let at = revgauge_contract::Timestamp((seconds * 1e6) as i64);
+        at.to_datetime().format(form).to_string()
+    };
+    let mut ticks: Vec<(f64, &'static str, String)> = Vec::new();
+    for (at, anchor) in [
+        (first, "start"),
+        (f64::midpoint(first, last), "middle"),
+        (last, "end"),
+    ] {
+        let words = words(at);
+        if ticks.last().is_none_or(|(_, _, before)| *before != words) {
+            ticks.push((at, anchor, words));
+        }
+    }
+    ticks
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -301,6 +321,17 @@ mod tests {
             let step = nice_step(wanted);
             assert!(step >= wanted * 0.999 && step <= wanted * 10.0, "{wanted} {step}");
         }
+    }
+
+    #[test]
+    fn a_time_axis_says_each_instant_once() {
+        let words = |first, last| -> Vec<String> {
+            let ticks = time_ticks(first, last).into_iter();
+            ticks.map(|(_, _, words)| words).collect()
+        };
+        assert_eq!(words(0.0, 0.0), ["1 Jan 00:00"]);
+        assert_eq!(words(0.0, 7_200.0), ["1 Jan 00:00", "1 Jan 01:00", "1 Jan 02:00"]);
+        assert_eq!(words(0.0, 864_000.0), ["1 Jan", "6 Jan", "11 Jan"]);
     }
 
     #[test]

@@ -63,16 +63,15 @@ pub(super) async fn deal(
     let changes = changes_since(&visit, &found, since).await?;
     let title =
         text_of(&object, &["name", "dealname", "deal_name"]).unwrap_or_else(|| found.entity_id.clone());
+    let record = record(&visit, &object).await?;
     let body = html! {
-        (record(&object))
+        (record)
         @if visit.as_of.is_none() { (risks(&alerts)) }
         section.grid { @for score in &found.scores { (score_card(score, &found, &visit)) } }
-        (why(&visit, &changes, since))
+        div.pair { (why(&visit, &changes, since)) (history_chart(&history)) }
         (map(&visit, &people))
-        (history_chart(&history))
         (table(&visit, "Similar deals that were won", &similar, super::deals::COLUMNS))
-        (stages(&object))
-        (timeline_list(&events))
+        div.pair.aside { (timeline_list(&events)) (stages(&object)) }
     };
     Ok(page(
         &visit,
@@ -86,7 +85,7 @@ pub(super) async fn deal(
 
 fn risks(alerts: &Sheet) -> Markup {
     html! {
-        section {
+        section.card {
             h2 { "Risks" }
             @if alerts.rows.is_empty() { p.empty { "No rule finds a risk." } }
             ul.risks { @for row in &alerts.rows {
@@ -138,7 +137,7 @@ async fn changes_since(
 
 fn why(visit: &Visit, changes: &[ChangeExplanation], since: Timestamp) -> Markup {
     html! {
-        section {
+        section.card {
             h2 { "What changed since " (super::figure::instant(since)) }
             form.filters method="get" action=(visit.path) data-filter="1" {
                 @if let Some(at) = visit.pairs.get("as_of") { input type="hidden" name="as_of" value=(at); }
@@ -240,7 +239,7 @@ fn map(visit: &Visit, people: &[Person]) -> Markup {
     let x = |person: &Person| 50.0 + person.engagement.unwrap_or(0.0).clamp(0.0, 100.0) * 5.6;
     let y = |person: &Person| 190.0 - person.authority.unwrap_or(0.0).clamp(0.0, 1.0) * 170.0;
     html! {
-        section {
+        section.card {
             h2 { "Stakeholders" }
             @if people.is_empty() { p.empty { "Nobody is named on this deal." } } @else {
                 svg.chart viewBox="0 0 640 220" role="img" aria-label="Stakeholders by authority and engagement" {
@@ -289,7 +288,7 @@ fn stages(deal: &Value) -> Markup {
         .collect();
     html! {
         @if !entries.is_empty() {
-            section { h2 { "Stages" } ol.stages { @for entry in entries { li { strong { (text(entry, "stage")) } " from " (super::figure::day(text(entry, "from"))) @if !text(entry, "to").is_empty() { " to " (super::figure::day(text(entry, "to"))) } } } } }
+            section.card { h2 { "Stages" } ol.stages { @for entry in entries { li { strong { (text(entry, "stage")) } " from " (super::figure::day(text(entry, "from"))) @if !text(entry, "to").is_empty() { " to " (super::figure::day(text(entry, "to"))) } } } } }
         }
     }
 }

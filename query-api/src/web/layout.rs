@@ -5,9 +5,10 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use maud::{DOCTYPE, Markup, html};
-use revgauge_contract::time::SECOND_US;
+use revgauge_contract::{Timestamp, time::SECOND_US};
 
 use super::{
+    asset::{ICON, SCRIPT, STYLE},
     figure::instant,
     visit::{Visit, short},
 };
@@ -43,9 +44,9 @@ fn head(title: &str) -> Markup {
             meta name="color-scheme" content="light dark";
             meta name="description" content="Revgauge: scores and forecasts of a revenue team";
             title { (title) " · Revgauge" }
-            link rel="icon" href="/ui/assets/icon.svg" type="image/svg+xml";
-            link rel="stylesheet" href="/ui/assets/style.css";
-            script src="/ui/assets/live.js" defer {}
+            link rel="icon" href=(ICON.address()) type="image/svg+xml";
+            link rel="stylesheet" href=(STYLE.address());
+            script src=(SCRIPT.address()) defer {}
         }
     }
 }
@@ -100,7 +101,7 @@ pub(super) fn page(visit: &Visit, page: &Page<'_>) -> Response {
 
 fn as_of_bar(visit: &Visit, freshness: &Freshness) -> Markup {
     let stale_us = i64::from(visit.api.settings.web.stale_hours) * 3_600 * SECOND_US;
-    let age = |at: revgauge_contract::Timestamp| visit.now.micros() - at.micros();
+    let age = |at: Timestamp| visit.now.micros() - at.micros();
     let newest = freshness.watermarks.values().map(|mark| mark.ingested_at).max();
     html! {
         div.asof {
@@ -120,7 +121,8 @@ fn as_of_bar(visit: &Visit, freshness: &Freshness) -> Markup {
                 @match newest {
                     None => { "No source has brought anything yet." }
                     Some(at) => {
-                        "Answered " (instant(visit.now)) " · last event received " (instant(at))
+                        "Answered " (instant(visit.now))
+                        " · last event received " (instant(at))
                         @for (source, mark) in &freshness.watermarks {
                             @if age(mark.ingested_at) > stale_us {
                                 " · " span.stale { "source " (short(source)) " is stale: nothing since " (instant(mark.ingested_at)) }

@@ -75,6 +75,30 @@ fn model_tiles(model: &Sheet) -> Markup {
     }
 }
 
+/// The quarter in one sentence and one bar: what is closed, where it will end, with the doubt.
+fn headline(model: &Sheet) -> Markup {
+    let Some(at) = model.rows.iter().position(|row| text(row, "method") == "blend") else {
+        return html! {};
+    };
+    let of = |column: &str| model.number(at, column).unwrap_or(0.0).max(0.0);
+    let [closed, low, middle, high] = ["closed", "p10", "p50", "p90"].map(of);
+    let most = high.max(closed);
+    let x = |value: f64| if most > 0.0 { value / most * 100.0 } else { 0.0 };
+    html! {
+        p.headline {
+            "The quarter will most likely end near " strong { (cell(model, at, "p50", Form::Money)) " " (text(&model.rows[at], "currency")) }
+            ", in 8 of 10 cases between " (cell(model, at, "p10", Form::Money)) " and " (cell(model, at, "p90", Form::Money))
+            "; " (cell(model, at, "closed", Form::Money)) " is closed."
+        }
+        svg.gauge viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label="Closed, and the range of the quarter's end" {
+            rect.track width="100" height="6" {}
+            rect.fan x=(format!("{:.1}", x(low))) width=(format!("{:.1}", x(high) - x(low))) height="6" {}
+            rect.cat.won width=(format!("{:.1}", x(closed))) height="6" {}
+            rect.middle x=(format!("{:.1}", (x(middle) - 0.3).max(0.0))) width="0.6" height="6" {}
+        }
+    }
+}
+
 /// The methods side by side with what they were worth before.
 fn methods(visit: &Visit, model: &Sheet) -> Markup {
     html! {
@@ -96,6 +120,7 @@ pub(super) async fn model(Extension(visit): Extension<Visit>) -> Result<Response
         &visit,
         html! {
             @if model.rows.is_empty() { p.empty { "There is no deal to forecast from." } }
+            (headline(&model))
             div.tiles { (model_tiles(&model)) }
             (note)
             (methods(&visit, &model))

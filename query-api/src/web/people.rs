@@ -15,7 +15,7 @@ use super::{
     figure::{Form, instant, rows_and_sql, written},
     form::quoted,
     layout::{Oops, Page, first_steps, page},
-    leads::{answer_form, owner_filter},
+    leads::{answer_form, owner_filter, owner_name},
     table::{Col, Show, band, col, table},
     visit::{Visit, short},
 };
@@ -137,8 +137,9 @@ async fn entity(visit: &Visit, kind: EntityKind, id: &str) -> Result<Response, O
         .filter(|name| !name.trim().is_empty())
         .unwrap_or(&found.entity_id)
         .to_owned();
+    let record = record(visit, &object).await?;
     let body = html! {
-        (record(&object))
+        (record)
         @if kind == EntityKind::Contact && visit.as_of.is_none() {
             @if let Some(action) = found.scores.iter().find(|score| score.name == "next_action") { (suggestion(visit, &found.entity_id, action)) }
         }
@@ -269,8 +270,27 @@ async fn members_of(visit: &Visit, account: &str) -> Result<(Sheet, Sheet), Prob
     Ok((super::deals::told(visit, &contacts).await?, deals))
 }
 
-/// The fields of a CRM record that people read.
-pub(super) fn record(object: &Value) -> Markup {
+/// The fields of a CRM record that people read; owner and account by their names.
+///
+/// # Errors
+/// What stopped the look-ups.
+pub(super) async fn record(visit: &Visit, object: &Value) -> Result<Markup, Problem> {
+    let owners = visit.owners().await?;
+    let account_id = text(object, "account_id");
+    let account = match account_id {
+        "" => Value::Null,
+        id => object_of(visit, EntityKind::Account, id).await?,
+    };
+    let account = Some(text(&account, "name")).filter(|name| !name.is_empty());
+    Ok(fields_of(
+        visit,
+        object,
+        owner_name(&owners, text(object, "owner_id")),
+        account.unwrap_or(account_id),
+    ))
+}
+
+fn fields_of(visit: &Visit, object: &Value, owner: &str, account: &str) -> Markup {
     const SHOWN: &[&str] = &[
         "title",
         "email",
@@ -300,7 +320,8 @@ pub(super) fn record(object: &Value) -> Markup {
                     div {
                         dt { (name.trim_end_matches("_id").replace('_', " ")) }
                         dd { @match value {
-                            Value::String(text) if *name == "account_id" => { a href=(format!("/ui/accounts/{}", super::form::encode(text))) { (text) } },
+                            Value::String(text) if *name == "account_id" => { a href=(visit.link(&format!("/ui/accounts/{}", super::form::encode(text)), &[])) { (account) } },
+                            Value::String(text) if *name == "owner_id" => { a href=(visit.link("/ui/team", &[("owner_id", text)])) { (owner) } },
                             Value::String(text) => (super::figure::day(text)),
                             Value::Number(number) => (written(number.as_f64(), Form::Count)),
                             other => (other.to_string()),
@@ -413,7 +434,7 @@ pub(super) fn history_chart(history: &Sheet) -> Markup {
         }
     }
     html! {
-        section {
+        section.card {
             h2 { "Scores over time" }
             (over_time("Scores over time, 0 to 100", "points of 100", &[], &lines, &[], Form::Count))
             details {
@@ -439,7 +460,7 @@ fn when(text: &str) -> Markup {
 /// Events, newest first.
 pub(super) fn timeline_list(events: &Sheet) -> Markup {
     html! {
-        section {
+        section.card {
             h2 { "Timeline" }
             @if events.rows.is_empty() { p.empty { "No event yet." } }
             ol.timeline { @for row in &events.rows {

@@ -4,7 +4,7 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
-    http::{HeaderValue, StatusCode, header},
+    http::StatusCode,
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -12,7 +12,9 @@ use axum::{
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    accuracy, admin, audit, coaching, data, deal, deals, forecast,
+    accuracy, admin,
+    asset::{ICON, SCRIPT, STYLE},
+    audit, coaching, data, deal, deals, definitions, forecast,
     gate::{gate, lock_down},
     layout::Oops,
     leads, live, moves, oidc, outlook, people, reports, saved, sign_in, team, what_if, workbench,
@@ -55,6 +57,9 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/data", get(data::data))
         .route("/ui/admin", get(admin::admin))
         .route("/ui/admin/audit", get(audit::audit))
+        .route("/ui/admin/definitions/{name}", get(definitions::definition))
+        .route("/ui/admin/definitions/{name}/try", post(definitions::try_out))
+        .route("/ui/admin/definitions/{name}/publish", post(definitions::publish))
         .route("/ui/admin/keys", post(admin::make_key))
         .route("/ui/admin/keys/revoke", post(admin::revoke_key))
         .route("/ui/admin/users", post(admin::make_user))
@@ -70,18 +75,9 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/sign-in", get(sign_in::form).post(sign_in::enter))
         .route("/ui/oidc/start", get(oidc::start))
         .route("/ui/oidc/callback", get(oidc::callback))
-        .route(
-            "/ui/assets/style.css",
-            get(async || asset("text/css", include_str!("assets/style.css"))),
-        )
-        .route(
-            "/ui/assets/live.js",
-            get(async || asset("text/javascript", include_str!("assets/live.js"))),
-        )
-        .route(
-            "/ui/assets/icon.svg",
-            get(async || asset("image/svg+xml", include_str!("assets/icon.svg"))),
-        )
+        .route(STYLE.path, get(|query| STYLE.answer(query)))
+        .route(SCRIPT.path, get(|query| SCRIPT.answer(query)))
+        .route(ICON.path, get(|query| ICON.answer(query)))
         .layer(CompressionLayer::new());
     pages
         .merge(open)
@@ -91,18 +87,6 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         ))
         .layer(from_fn(lock_down))
         .with_state(api)
-}
-
-fn asset(kind: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        // A new binary brings new files: an hour is short enough to notice.
-        (
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=3600"),
-        ),
-    ];
-    (headers, text).into_response()
 }
 
 async fn nowhere(uri: axum::http::Uri) -> Oops {

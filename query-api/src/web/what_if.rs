@@ -1,8 +1,12 @@
 //! What if a deal were otherwise: the same quarter with other amounts and fates, beside what is; nothing is stored (N-17).
 
 use axum::{Extension, response::Response};
+use chrono::{NaiveDate, NaiveTime};
 use maud::{Markup, html};
-use revgauge_contract::forecast::{DealOverlay, Forecast, ForecastQuestion};
+use revgauge_contract::{
+    Timestamp,
+    forecast::{DealOverlay, Forecast, ForecastQuestion},
+};
 
 use super::{
     ask::{Sheet, number, text},
@@ -17,6 +21,17 @@ use crate::problem::Problem;
 
 /// Open deals offered to be seen otherwise.
 const OFFERED: usize = 200;
+
+/// A field that is left as it is.
+const AS_IT_IS: &str = "as it is";
+
+/// Categories a deal can be seen in, with their words.
+const CATEGORIES: [(&str, &str); 4] = [
+    ("commit", "commit"),
+    ("best_case", "best case"),
+    ("pipeline", "pipeline"),
+    ("omitted", "omitted"),
+];
 
 /// `GET /ui/forecast/what-if`: the same quarter with some deals seen otherwise. Nothing is stored.
 pub(super) async fn what_if(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
@@ -48,7 +63,7 @@ pub(super) async fn what_if(Extension(visit): Extension<Visit>) -> Result<Respon
     };
     let body = html! {
         p { a href=(visit.link("/ui/forecast", &[("quarter", &quarter.name())])) { "← The forecast" } }
-        p.lead { "See the quarter with deals otherwise. Nothing is stored; the address of this page holds the question." }
+        p.lead { "See the quarter with deals otherwise: another amount, forecast category, close date or fate. Nothing is stored; the address of this page holds the question." }
         (overlay_form(&visit, &offered, &overlays))
         @for (was, is) in before.iter().zip(&after) { (compared(was, is, !overlays.is_empty())) }
         @if before.is_empty() { p.empty { "There is no deal to forecast from." } }
@@ -74,20 +89,19 @@ async fn ask_model(visit: &Visit, question: ForecastQuestion) -> Result<Vec<Fore
         .await
 }
 
-/// Deals of the address, in their order: `deal`, `amount` and `fate` repeat.
+/// Deals of the address, in their order: `deal`, `amount`, `fate`, `category` and `close` repeat.
 fn overlays_of(visit: &Visit) -> Result<Vec<DealOverlay>, Problem> {
     const MOST: usize = 20;
     let mut overlays: Vec<DealOverlay> = Vec::new();
     for (name, value) in visit.pairs.all() {
         let bad = |what: &str| {
             Problem::bad("bad_what_if", format!("'{}' is no {what}", short(value)))
-                .hint("an amount is a number of 0 or more; a fate is won, out or a probability such as 0.4")
+                .hint("an amount is a number of 0 or more; a fate is won, out or a probability such as 0.4; a close date is a day such as 2026-12-15")
         };
         if name == "deal" {
             overlays.push(DealOverlay {
                 deal_id: value.clone(),
-                amount: None,
-                probability: None,
+                ..DealOverlay::default()
             });
             continue;
         }
@@ -104,7 +118,7 @@ fn overlays_of(visit: &Visit) -> Result<Vec<DealOverlay>, Problem> {
             }
             "fate" => {
                 let share = match value.as_str() {
-                    "as it is" => continue,
+                    AS_IT_IS => continue,
                     "won" => 1.0,
                     "out" => 0.0,
                     other => other
@@ -114,6 +128,19 @@ fn overlays_of(visit: &Visit) -> Result<Vec<DealOverlay>, Problem> {
                         .ok_or_else(|| bad("fate"))?,
                 };
                 last.probability = Some(share);
+            }
+            "category" => {
+                let known = CATEGORIES.iter().any(|(category, _)| category == value);
+                last.category = Some(value.clone()).filter(|_| known);
+                if !known {
+                    return Err(bad("forecast category"));
+                }
+            }
+            "close" => {
+                let day: NaiveDate = value.parse().map_err(|_| bad("day"))?;
+                last.close_date = Some(Timestamp(
+                    day.and_time(NaiveTime::MIN).and_utc().timestamp_micros(),
+                ));
             }
             _ => {}
         }
@@ -136,6 +163,8 @@ fn overlay_form(visit: &Visit, offered: &Sheet, overlays: &[DealOverlay]) -> Mar
                     legend { (name_of(&overlay.deal_id)) }
                     input type="hidden" name="deal" value=(overlay.deal_id);
                     label { "Amount " input name="amount" inputmode="decimal" maxlength="15" value=(overlay.amount.map_or(String::new(), |amount| amount.to_string())); }
+                    (category_choice(overlay.category.as_deref()))
+                    label { "Close date " input type="date" name="close" value=(overlay.close_date.map_or(String::new(), |at| at.to_datetime().format("%Y-%m-%d").to_string())); }
                     label { "Fate " input name="fate" list="fates" maxlength="10" value=(fate(overlay)); }
                 }
             }
@@ -147,18 +176,31 @@ fn overlay_form(visit: &Visit, offered: &Sheet, overlays: &[DealOverlay]) -> Mar
                     }
                 }
             }
-            label { "Amount instead " input name="amount" inputmode="decimal" maxlength="15" placeholder="as it is"; }
+            label { "Amount instead " input name="amount" inputmode="decimal" maxlength="15" placeholder=(AS_IT_IS); }
+            (category_choice(None))
+            label { "Close date " input type="date" name="close"; }
             label { "Fate " input name="fate" list="fates" maxlength="10" placeholder="won, out, 0.4"; }
-            datalist #fates { option value="won" {} option value="out" {} option value="0.5" {} option value="as it is" {} }
+            datalist #fates { option value="won" {} option value="out" {} option value="0.5" {} option value=(AS_IT_IS) {} }
             button.main type="submit" { "See it" }
             @if !overlays.is_empty() { a href=(visit.link("/ui/forecast/what-if", &[])) { "Start anew" } }
         }
     }
 }
 
+fn category_choice(picked: Option<&str>) -> Markup {
+    html! {
+        label { "Category "
+            select name="category" {
+                option value="" { (AS_IT_IS) }
+                @for (category, words) in CATEGORIES { option value=(category) selected[picked == Some(category)] { (words) } }
+            }
+        }
+    }
+}
+
 fn fate(overlay: &DealOverlay) -> String {
     match overlay.probability {
-        None => "as it is".to_owned(),
+        None => AS_IT_IS.to_owned(),
         Some(1.0) => "won".to_owned(),
         Some(0.0) => "out".to_owned(),
         Some(share) => share.to_string(),
@@ -178,6 +220,14 @@ fn compared(was: &Forecast, is: &Forecast, changed: bool) -> Markup {
         ("P90", at(was, 0.9), at(is, 0.9)),
         ("Expected", Some(was.expected), Some(is.expected)),
         ("Blend", Some(was.blend), Some(is.blend)),
+        (
+            "Closed + commit",
+            Some(was.closed + was.commit),
+            Some(is.closed + is.commit),
+        ),
+        ("Commit", Some(was.commit), Some(is.commit)),
+        ("Best case", Some(was.best_case), Some(is.best_case)),
+        ("Pipeline", Some(was.pipeline), Some(is.pipeline)),
     ];
     html! {
         section.card {

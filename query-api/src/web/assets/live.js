@@ -71,9 +71,9 @@
   addEventListener("popstate", () => show(location.href));
 
   // Live: the server says that scores changed, the page asks again, at most once a second and never under typing hands.
-  let stream = null, due = null, last = 0;
+  let stream = null, due = null, last = 0, missed = false;
   function refresh() {
-    due = null;
+    due = null; missed = document.hidden;
     const busy = document.activeElement && document.activeElement.matches("input, select, textarea") && main().contains(document.activeElement);
     if (busy || document.hidden || !document.body.hasAttribute("data-live")) { last = 0; return; }
     last = Date.now();
@@ -86,6 +86,7 @@
     // The browser connects again by itself; the stream begins at "now", and the page shows what is: nothing doubles.
     stream.addEventListener("open", () => { if (last) refresh(); last = last || Date.now(); });
   }
+  document.addEventListener("visibilitychange", () => { if (missed && !document.hidden) refresh(); });
   addEventListener("pagehide", () => { if (stream) { stream.close(); stream = null; } });
   addEventListener("pageshow", () => { listen(); if (main()) later(); });
 
