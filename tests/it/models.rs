@@ -160,6 +160,79 @@ async fn a_model_is_trained_served_rolled_back_and_refused_when_changed() {
     process.stop();
 }
 
+/// Contacts of 480 days, one every third day; heads of purchasing come into a deal after a month, most students never do.
+fn leads() -> Vec<u8> {
+    let mut body = Vec::new();
+    for lead in 0..160_i64 {
+        let id = format!("c{lead:03}");
+        let born = START_US + lead * 3 * DAY_US;
+        let head = lead % 2 == 0;
+        let converts = if head { lead % 10 != 0 } else { lead % 9 == 0 };
+        let title = if head { "Head of Purchasing" } else { "Student" };
+        let mut say = |what: &str, at: i64, event: Value| {
+            let mut event = event;
+            event["event_id"] = json!(format!("{id}-{what}"));
+            event["event_time"] = json!(Timestamp(at).to_string());
+            body.extend_from_slice(format!("{event}\n").as_bytes());
+        };
+        let fields = json!({"title": title, "email": format!("{id}@example.com")});
+        say(
+            "known",
+            born,
+            json!({"type": "contact.upserted", "contact_id": id, "payload": fields}),
+        );
+        if converts {
+            let fields = json!({"stage": "Discovery", "contact_id": id});
+            let deal_id = format!("deal-of-{id}");
+            say(
+                "deal",
+                born + 30 * DAY_US,
+                json!({"type": "deal.upserted", "deal_id": deal_id, "payload": fields}),
+            );
+        }
+    }
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_leads_gives_each_its_chance_of_a_deal_within_ninety_days() {
+    let folder = tempfile::tempdir().expect("folder");
+    let process = Process::start(folder.path(), LIGHT);
+    let path = "/v1/events?verbose=false&history=true";
+    let sent = process.post(path, "application/x-ndjson", leads()).await;
+    assert_eq!(sent.expect("answered").0, 200);
+    // A question about now waits until what was sent is in the live state, which training reads.
+    assert_eq!(process.get("/v1/contacts/c150/scores").await.0, 200);
+    let (status, answer) = ask(&process, "/v1/models/leads/train", json!({"horizon_days": 30})).await;
+    assert_eq!(status, 400, "the horizon of leads is stated: {answer}");
+    let (status, answer) = ask(&process, "/v1/models/leads/train", json!({"promote": true})).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["trained"]["entry"]["signal"], json!(true), "{answer}");
+    let chance = async |id: &str| -> Value {
+        let (status, answer) = process.get(&format!("/v1/contacts/{id}/scores")).await;
+        assert_eq!(status, 200, "{answer}");
+        let scores = answer["scores"].as_array().expect("scores");
+        let found = scores
+            .iter()
+            .find(|score| score["name"] == "conversion_probability");
+        found.cloned().expect("a chance")
+    };
+    // A head of purchasing and a student, neither in a deal yet.
+    let (head, student) = (chance("c150").await, chance("c151").await);
+    let value = |score: &Value| score["value"].as_f64().expect("a value");
+    assert!(value(&head) > 2.0 * value(&student), "{head} {student}");
+    assert_eq!(head["facts"]["horizon_days"], json!(90.0), "{head}");
+    let in_deal = chance("c002").await;
+    assert!(in_deal["value"].is_null(), "{in_deal}");
+    let rows = process
+        .sql("SELECT value FROM scores WHERE score = 'conversion_probability' AND value IS NOT NULL")
+        .await;
+    assert!(rows.len() > 60, "every lead in no deal: {}", rows.len());
+    let (status, drift) = process.get("/v1/models/leads/drift").await;
+    assert_eq!(status, 200, "{drift}");
+    process.stop();
+}
+
 /// The stored model below the folder of models, whatever the tenant is called.
 fn find(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
     let tenants = std::fs::read_dir(folder.join("models")).expect("models");
