@@ -256,11 +256,14 @@ const STORY: &[(&str, &str)] = &[
          GROUP BY tier ORDER BY tier",
     ),
     (
-        "Ten contacts to call first",
-        "SELECT entity_id AS contact, name, value AS priority, json_get_float(facts, 'engagement') AS engagement, \
-         json_get_float(facts, 'authority') AS authority, tier, reasons FROM scores \
-         WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL \
-         ORDER BY priority DESC, engagement DESC NULLS LAST, authority DESC NULLS LAST, contact LIMIT 10",
+        "Ten companies to call first, and whom there",
+        "SELECT account, contact, name, priority, engagement, authority, tier, reasons FROM (\
+         SELECT *, row_number() OVER (PARTITION BY coalesce(account, contact) \
+         ORDER BY priority DESC, engagement DESC NULLS LAST, authority DESC NULLS LAST, contact) AS place FROM (\
+         SELECT account_id AS account, entity_id AS contact, name, value AS priority, \
+         json_get_float(facts, 'engagement') AS engagement, json_get_float(facts, 'authority') AS authority, tier, reasons \
+         FROM scores WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL)) WHERE place = 1 \
+         ORDER BY priority DESC, engagement DESC NULLS LAST, contact LIMIT 10",
     ),
     (
         "Five deals most at risk",

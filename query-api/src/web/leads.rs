@@ -38,7 +38,7 @@ pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response
             p.empty { "No lead matches. " a href="/ui/leads" { "Show all" } }
         }
         ol.queue {
-            @for at in 0..queue.rows.len() { (lead(&visit, &queue, at, &details, &accounts, &owners)) }
+            @for people in by_company(&queue) { (company(&visit, &queue, &people, &details, &accounts, &owners)) }
         }
         (rows_and_sql(&queue.sql))
         div.stages-source { "Engagement and suggestions: " (rows_and_sql(&details.sql)) }
@@ -98,18 +98,40 @@ fn of(details: &Sheet, id: &str, score: &str) -> Option<usize> {
     rows.position(|row| text(row, "entity_id") == id && text(row, "score") == score)
 }
 
-fn lead(
+/// Rows of the queue by company, in the order in which each company first appears; who has none stands alone. Fit and
+/// intent are the company's, so its people follow each other with the same priority: they are one call list, not many.
+fn by_company(queue: &Sheet) -> Vec<Vec<usize>> {
+    let mut companies: Vec<Vec<usize>> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for (at, row) in queue.rows.iter().enumerate() {
+        let account_id = text(row, "account_id");
+        let place = if account_id.is_empty() {
+            companies.len()
+        } else {
+            *places.entry(account_id).or_insert(companies.len())
+        };
+        match companies.get_mut(place) {
+            Some(people) => people.push(at),
+            None => companies.push(vec![at]),
+        }
+    }
+    companies
+}
+
+/// People of a company that are in sight; the less engaged are folded away.
+const SHOWN: usize = 4;
+
+/// A company of the queue: why to call it, once, then whom, the most engaged first.
+fn company(
     visit: &Visit,
     queue: &Sheet,
-    at: usize,
+    people: &[usize],
     details: &Sheet,
     accounts: &Sheet,
     owners: &Sheet,
 ) -> Markup {
-    let row = queue.rows.get(at).unwrap_or(&Value::Null);
-    let id = text(row, "entity_id");
-    let action = of(details, id, "next_action").and_then(|at| details.rows.get(at));
-    let engagement = of(details, id, "engagement");
+    let first = people.first().copied().unwrap_or_default();
+    let row = queue.rows.get(first).unwrap_or(&Value::Null);
     let account_id = text(row, "account_id");
     let account = accounts
         .rows
@@ -119,24 +141,64 @@ fn lead(
         .map(|row| text(row, "name"))
         .filter(|name| !name.is_empty())
         .unwrap_or(account_id);
+    let owner = text(row, "owner_id");
+    html! {
+        li.card {
+            div.lead-head {
+                h2 {
+                    @if account_id.is_empty() { "No company known" }
+                    @else { a href=(visit.link(&format!("/ui/accounts/{}", encode(account_id)), &[])) { (account_name) } }
+                }
+                (band(text(row, "tier")))
+                (bar(queue, first, "priority", 1.0, Form::Share))
+                @if !owner.is_empty() { span.meta { (owner_name(owners, owner)) } }
+            }
+            p.reason { (text(row, "reasons")) }
+            @let (shown, folded) = people.split_at(people.len().min(SHOWN));
+            ul.people { @for &at in shown { (person(visit, queue, (at, first), details, owners)) } }
+            @if !folded.is_empty() {
+                details {
+                    summary { (folded.len()) " more at " (account_name) }
+                    ul.people { @for &at in folded { (person(visit, queue, (at, first), details, owners)) } }
+                }
+            }
+        }
+    }
+}
+
+/// One person of a company's entry; what is as for the company's first is not said again.
+fn person(
+    visit: &Visit,
+    queue: &Sheet,
+    (at, first): (usize, usize),
+    details: &Sheet,
+    owners: &Sheet,
+) -> Markup {
+    let (row, head) = (
+        queue.rows.get(at).unwrap_or(&Value::Null),
+        queue.rows.get(first).unwrap_or(&Value::Null),
+    );
+    let id = text(row, "entity_id");
+    let action = of(details, id, "next_action").and_then(|at| details.rows.get(at));
+    let engagement = of(details, id, "engagement");
     let name = if text(row, "name").is_empty() {
         id
     } else {
         text(row, "name")
     };
+    let differs = |column: &str| text(row, column) != text(head, column);
+    let other_owner = Some(text(row, "owner_id")).filter(|owner| !owner.is_empty() && differs("owner_id"));
     html! {
-        li.card {
+        li {
             div.lead-head {
-                h2 { a.row href=(visit.link(&format!("/ui/contacts/{}", encode(id)), &[])) { (name) } }
-                (band(text(row, "tier")))
-                (bar(queue, at, "priority", 1.0, Form::Share))
+                h3 { a.row href=(visit.link(&format!("/ui/contacts/{}", encode(id)), &[])) { (name) } }
+                span.meta {
+                    "engagement " @match engagement { Some(at) => (cell(details, at, "value", Form::Points)), None => "not scored" }
+                    @if let Some(owner) = other_owner { " · " (owner_name(owners, owner)) }
+                }
+                @if row.get("priority") != head.get("priority") { (band(text(row, "tier"))) (bar(queue, at, "priority", 1.0, Form::Share)) }
             }
-            p.meta {
-                @if !account_id.is_empty() { a href=(visit.link(&format!("/ui/accounts/{}", encode(account_id)), &[])) { (account_name) } " · " }
-                @if !text(row, "owner_id").is_empty() { (owner_name(owners, text(row, "owner_id"))) " · " }
-                "engagement " @match engagement { Some(at) => (cell(details, at, "value", Form::Points)), None => "not scored" }
-            }
-            p.reason { (text(row, "reasons")) }
+            @if differs("reasons") { p.reason { (text(row, "reasons")) } }
             @if let Some(action) = action {
                 @let what = text(action, "tier");
                 div.advice {

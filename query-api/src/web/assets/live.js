@@ -101,7 +101,7 @@
       if (link) { event.preventDefault(); link.click(); }
       return;
     }
-    const rows = [...main().querySelectorAll("a.row")];
+    const rows = [...main().querySelectorAll("a.row")].filter((row) => row.checkVisibility());
     const at = rows.indexOf(document.activeElement);
     const go = { j: at + 1, k: at - 1 }[event.key];
     if (go !== undefined && rows.length) { event.preventDefault(); rows[Math.min(rows.length - 1, Math.max(0, go))].focus(); }
