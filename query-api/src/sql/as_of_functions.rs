@@ -5,7 +5,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use datafusion::{
-    arrow::array::{AsArray as _, Float64Array, RecordBatch},
+    arrow::array::{Array as _, AsArray as _, Float64Array, RecordBatch},
     catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
     common::{Result, ScalarValue, plan_err},
     logical_expr::Expr,
@@ -103,6 +103,14 @@ pub(super) fn walled(
     Ok(Arc::new(TenantTable::of_seen(name, Arc::clone(sight), table)?))
 }
 
+/// What was thought of a deal at the instant.
+#[derive(Default)]
+struct Thought {
+    health: Option<f64>,
+    health_tier: Option<String>,
+    win_probability: Option<f64>,
+}
+
 async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
     let knowledge = Knowledge::At(at);
     let deals = source
@@ -113,7 +121,7 @@ async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
         .scores
         .table(source.sight.tenant_id(), EntityKind::Deal, at, knowledge)
         .await?;
-    let mut health: HashMap<String, (Option<f64>, Option<String>)> = HashMap::new();
+    let mut thought: HashMap<String, Thought> = HashMap::new();
     for batch in &scores {
         let (Some(ids), Some(names), Some(tiers), Some(values)) = (
             text_column(batch, "entity_id"),
@@ -123,23 +131,32 @@ async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
         ) else {
             continue;
         };
-        for row in (0..batch.num_rows()).filter(|row| names.value(*row) == "health") {
-            let value = values.iter().nth(row).flatten();
-            let tier = tiers.iter().nth(row).flatten().map(str::to_owned);
-            health.insert(ids.value(row).to_owned(), (value, tier));
+        for (row, value) in values.iter().enumerate() {
+            let name = names.value(row);
+            if name != "health" && name != "win_probability" {
+                continue;
+            }
+            let deal = thought.entry(ids.value(row).to_owned()).or_default();
+            if name == "health" {
+                deal.health = value;
+                deal.health_tier = tiers.is_valid(row).then(|| tiers.value(row).to_owned());
+            } else {
+                deal.win_probability = value;
+            }
         }
     }
-    let with_health = deals.into_iter().map(|mut deal| {
+    let with_scores = deals.into_iter().map(|mut deal| {
         let id = text_of(&deal, DEALS[0].from);
-        let (value, tier) = id.and_then(|id| health.remove(&id)).unwrap_or_default();
+        let thought = id.and_then(|id| thought.remove(&id)).unwrap_or_default();
         if let Some(record) = deal.as_object_mut() {
-            record.insert("health".to_owned(), json!(value));
-            record.insert("health_tier".to_owned(), json!(tier));
+            record.insert("health".to_owned(), json!(thought.health));
+            record.insert("health_tier".to_owned(), json!(thought.health_tier));
+            record.insert("win_probability".to_owned(), json!(thought.win_probability));
             record.insert("as_of".to_owned(), json!(at));
         }
         deal
     });
-    Ok(with_health.collect())
+    Ok(with_scores.collect())
 }
 
 fn number_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Float64Array> {

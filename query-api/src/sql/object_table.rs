@@ -318,6 +318,13 @@ pub(super) const HEALTH: &[Column] = &[
         "",
     ),
     column(
+        "win_probability",
+        Reading::Number,
+        &["win_probability"],
+        "probability at that instant of ever winning; NULL while no win model is trained",
+        "0-1",
+    ),
+    column(
         "as_of",
         Reading::Instant,
         &["as_of"],

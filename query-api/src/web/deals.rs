@@ -1,4 +1,4 @@
-//! The deal board: open deals by stage, or as a list; health, age against the stage's median, slips, worst risk.
+//! The deal board: open deals by stage, or as a list; health, win probability, age against the stage's median, slips, worst risk.
 
 use axum::{Extension, response::Response};
 use maud::{Markup, html};
@@ -27,6 +27,7 @@ pub(super) const COLUMNS: &[Col] = &[
     col("amount", "Amount", Show::Number(Form::Money)),
     col("health", "Health", Show::Bar(100.0, Form::Points)),
     col("health_band", "", Show::Band),
+    col("win_probability", "Win", Show::Number(Form::Share)),
     col("close_date", "Close", Show::Day),
     col("days_in_stage", "Days in stage", Show::Number(Form::Count)),
     col("slips", "Slips", Show::Number(Form::Count)),
@@ -37,27 +38,31 @@ pub(super) const COLUMNS: &[Col] = &[
 /// Most cards of one stage on the board.
 const CARDS: usize = 30;
 
-/// Deals with their health, largest first.
+/// Deals with their health and win probability, largest first.
 pub(super) fn list_sql(visit: &Visit, filter: &str, limit: usize) -> String {
     let at = quoted(&visit.at_of_hour().to_string());
-    // At a past instant the relation brings its own health.
-    let (health, join) = if visit.as_of.is_some() {
+    // At a past instant the relation brings its own scores.
+    let (scores, join) = if visit.as_of.is_some() {
         (
-            "d.health, d.health_tier AS health_band, NULL AS reasons",
+            "d.health, d.health_tier AS health_band, d.win_probability",
             String::new(),
         )
     } else {
         (
-            "h.value AS health, h.tier AS health_band, h.reasons",
+            "s.health, s.health_band, s.win_probability",
             format!(
-                " LEFT JOIN (SELECT entity_id, value, tier, reasons FROM {} WHERE entity_kind = 'deal' AND score = 'health') h ON h.entity_id = d.deal_id",
+                " LEFT JOIN (SELECT entity_id, max(CASE WHEN score = 'health' THEN value END) AS health, \
+                 max(CASE WHEN score = 'health' THEN tier END) AS health_band, \
+                 max(CASE WHEN score = 'win_probability' THEN value END) AS win_probability \
+                 FROM {} WHERE entity_kind = 'deal' AND score IN ('health', 'win_probability') GROUP BY entity_id) s \
+                 ON s.entity_id = d.deal_id",
                 visit.scores()
             ),
         )
     };
     format!(
         "SELECT d.deal_id, d.name, d.account_id, d.owner_id, d.stage, d.status, d.amount, d.currency, d.close_date, \
-         d.forecast_category, d.next_step, d.slips, {health}, \
+         d.forecast_category, d.next_step, d.slips, {scores}, \
          greatest(floor(date_part('epoch', TIMESTAMP {at} - d.stage_entered_at) / 86400), 0) AS days_in_stage \
          FROM {} d{join} WHERE {filter} ORDER BY d.amount DESC NULLS LAST, d.deal_id LIMIT {limit}",
         visit.deals()
@@ -104,11 +109,13 @@ impl Visit {
 /// `GET /ui/deals?view=list&owner_id=&q=&stage=`
 pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
     let filter = filter_of(&visit);
+    // The CRM does not say which stage comes after which; the time that deals took to reach each does.
     let stages = visit
         .ask(format!(
             "SELECT d.stage, count(*) AS deals, sum(d.amount) AS amount, \
              median(greatest(date_part('epoch', TIMESTAMP {} - d.stage_entered_at) / 86400, 0)) AS median_days, \
-             min(d.created_at) AS first_created FROM {} d WHERE {filter} GROUP BY d.stage ORDER BY amount DESC NULLS LAST, d.stage",
+             median(date_part('epoch', d.stage_entered_at) - date_part('epoch', d.created_at)) / 86400 AS days_to_reach \
+             FROM {} d WHERE {filter} GROUP BY d.stage ORDER BY days_to_reach NULLS LAST, d.stage",
             quoted(&visit.at_of_hour().to_string()),
             visit.deals()
         ))
@@ -238,6 +245,9 @@ fn card(
             h3 { a.row href=(visit.link(&format!("/ui/deals/{}", encode(id)), &[])) { (name) } }
             p.amount { (cell(deals, at, "amount", Form::Money)) " " (text(deal, "currency")) " " (band(text(deal, "forecast_category"))) }
             p { (bar(deals, at, "health", 100.0, Form::Points)) " " (band(text(deal, "health_band"))) }
+            @if number(deal, "win_probability").is_some() {
+                p.meta { strong { (cell(deals, at, "win_probability", Form::Share)) } " likely to be won" }
+            }
             p.meta {
                 "closes " (super::figure::day(text(deal, "close_date")))
                 " · " span class=[old.then_some("late")] { (written(days, Form::Count)) " days here" }
