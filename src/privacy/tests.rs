@@ -108,11 +108,12 @@ fn events() -> Value {
 }
 
 /// What is stored and names the person here, by the folder it is in. What is in memory alone (caches, results to be fetched
-/// later, training sets) ends with the process, and an erasure is carried out while none runs. A command does not score, so
-/// the feed and its table hold nothing yet; they are scanned all the same.
-const PLACES: [&str; 8] = [
+/// later, training sets) ends with the process, and an erasure is carried out while none runs.
+const PLACES: [&str; 10] = [
     "lake/events/",
+    "lake/score_changes/",
     "journal/events/",
+    "journal/feed/",
     "checkpoints/",
     "dead-letters/",
     "audit/",
@@ -120,6 +121,23 @@ const PLACES: [&str; 8] = [
     "reports/saved/",
     "models/",
 ];
+
+/// Waits until the person is scored, and the change in the feed and its table.
+async fn scored(node: &Node) {
+    let asked = format!("select count(*) > 0 as told from score_changes where entity_id = '{ID}'");
+    let started = std::time::Instant::now();
+    loop {
+        let (_, rows) = post(node, "/v1/sql", &json!({"sql": asked}).to_string()).await;
+        if rows.contains("\"told\":true") {
+            return;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "never scored: {rows}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
 
 /// Names the person where people name people: a look-up in the audit log, a user, a saved report.
 async fn name_in_documents(node: &Node) {
@@ -178,11 +196,13 @@ async fn after_an_erasure_no_byte_of_the_person_is_stored() {
     let mut settings = Settings::default();
     settings.store.url = folder.path().join("data").display().to_string();
     let grace = Duration::from_secs(30);
-    let node = Box::pin(Node::open(&settings, Purpose::Command))
+    // A server, for commands do not score: feed and `score_changes` are to name the person too.
+    let node = Box::pin(Node::open(&settings, Purpose::Serve))
         .await
         .expect("opens");
     let (status, text) = post(&node, "/v1/events", &events().to_string()).await;
     assert!(status.is_success(), "{status} {text}");
+    scored(&node).await;
     // A refused event is kept with its bytes.
     let refused = json!([{"event_id": "bad", "event_time": "soon", "email": ADDRESS}]);
     post(&node, "/v1/events", &refused.to_string()).await;
