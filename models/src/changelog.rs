@@ -269,6 +269,39 @@ impl ChangeLog {
         }
     }
 
+    /// Two numbers of 64 bits that are others for every other set of changes known by an instant, whatever became known
+    /// later: sums of a hash of each change. Cost: a hash of each text and a pass over the changes.
+    #[must_use]
+    pub fn fingerprint(&self, known_at: Timestamp) -> [u64; 2] {
+        let hashes = |texts: &[Arc<str>]| texts.iter().map(|text| hashed(text)).collect::<Vec<u64>>();
+        let (objects, fields, values) = (hashes(&self.objects), hashes(&self.fields), hashes(&self.values));
+        let mut sums = [0_u64; 2];
+        for change in self
+            .changes
+            .iter()
+            .filter(|change| change.known_at <= known_at.micros())
+        {
+            let value = match change.value {
+                CLEARED => 0,
+                place => values[place as usize],
+            };
+            let texts = objects[change.object as usize]
+                ^ fields[change.field as usize].rotate_left(21)
+                ^ value.rotate_left(42);
+            let instants = (change.known_at as u64).wrapping_mul(0xd6e8_feb8_6659_fd93)
+                ^ change.order.version.wrapping_mul(0xa076_1d64_78bd_642f)
+                ^ change
+                    .order
+                    .event_time
+                    .rotate_left(32)
+                    .wrapping_mul(0xe703_7ed1_a0b4_28db);
+            let hash = mixed(texts ^ instants);
+            sums[0] = sums[0].wrapping_add(hash);
+            sums[1] = sums[1].wrapping_add(mixed(hash ^ texts.rotate_left(11)));
+        }
+        sums
+    }
+
     /// What was known of an object at an instant; empty when nothing was.
     #[must_use]
     pub fn state_at(&self, object_id: &str, known_at: Timestamp) -> ObjectState<'_> {
@@ -304,6 +337,20 @@ impl ChangeLog {
     fn value(&self, change: &Packed) -> Option<&str> {
         (change.value != CLEARED).then(|| &*self.values[change.value as usize])
     }
+}
+
+/// FNV-1a of a text, mixed.
+fn hashed(text: &str) -> u64 {
+    mixed(text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    }))
+}
+
+/// The finaliser of `SplitMix64` (Steele, Lea and Flood 2014).
+const fn mixed(state: u64) -> u64 {
+    let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// Rank of a change among those of its field: a greater one stands. Cleared ranks below every value.

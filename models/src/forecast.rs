@@ -4,7 +4,7 @@
 //! `rates`, `hazards`, `calendar` and `history` learn how deals move and end; `walk` and `created` turn that into
 //! probabilities, `revenue_series` does without deals; `outlook` makes the forecast, `distribution` its range, `record`
 //! measures the methods on past periods, `accuracy` tells that by team and person, `currency` and `targets` read rates, quotas and
-//! submissions, `backtest` does so on many, `service` puts them together.
+//! submissions, `backtest` does so on many, `remembered` keeps what need not be learnt again, `service` puts them together.
 
 mod accuracy;
 mod backtest;
@@ -20,6 +20,9 @@ mod outlook;
 mod past;
 mod rates;
 mod record;
+mod remembered;
+#[cfg(test)]
+mod remembered_tests;
 mod revenue_series;
 mod series;
 mod service;
@@ -33,7 +36,7 @@ pub use backtest::{Backcast, backtest};
 pub use book::{BookDeal, Scope, read_book};
 pub use competition::{Reached, measure_series};
 pub use currency::Rates;
-pub use distribution::{Chance, NewDeals, Simulation, simulate};
+pub use distribution::{Chance, DrawKey, NewDeals, Simulation, simulate};
 pub use history::{History, Snapshot};
 pub use outlook::{Learnt, METHODS, Outlook};
 pub use rates::StageRates;

@@ -486,6 +486,7 @@ fn history(events: &[Event]) -> Table {
     let rows = crm::explode(&batch_of(events));
     let column = |name| text_column(&rows, name).expect("text");
     let times = time_column(&rows, "event_time").expect("time");
+    let known = time_column(&rows, "known_at").expect("time");
     let mut table = Table::default();
     for row in 0..rows.num_rows() {
         use arrow::array::Array as _;
@@ -500,6 +501,7 @@ fn history(events: &[Event]) -> Table {
         table.text("value", (!values.is_null(row)).then(|| values.value(row)));
         table.integer("n", 1);
         table.time("event_time", Timestamp(times.value(row)));
+        table.time("known_at", Timestamp(known.value(row)));
     }
     table
 }
@@ -514,6 +516,10 @@ impl StatisticsSource for Layer1 {
         knowledge: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure> {
         Ok(self.select(pipeline, keys, knowledge))
+    }
+
+    fn version(&self, _pipeline: &str) -> Option<u64> {
+        Some(self.events.read().len() as u64)
     }
 
     async fn recent_events(

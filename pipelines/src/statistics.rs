@@ -175,6 +175,10 @@ impl StatisticsSource for Statistics {
             .await
     }
 
+    fn version(&self, pipeline: &str) -> Option<u64> {
+        Some(self.runtime.engine(pipeline).ok()?.version())
+    }
+
     async fn recent_events(
         &self,
         column: EntityColumn,

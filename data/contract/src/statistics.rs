@@ -78,6 +78,14 @@ pub trait StatisticsSource: Send + Sync {
         self.each(pipeline, tenant_id, knowledge, take).await
     }
 
+    /// A number that is another one whenever rows of the pipeline's live state may have changed, of whatever tenant: what was
+    /// read after it was asked for holds as long as it stays. `None` where the source does not tell. It means nothing
+    /// after a restart. Cost: a load of one atomic.
+    fn version(&self, pipeline: &str) -> Option<u64> {
+        let _ = pipeline;
+        None
+    }
+
     /// Raw recent events of one entity for explanations, newest first, at most `limit`, in the events schema.
     /// `column` is `contact`, `account` or `deal`; any of `keys` matches.
     ///

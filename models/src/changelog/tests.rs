@@ -117,3 +117,23 @@ fn a_deleted_or_merged_object_is_not_there() {
     let there: Vec<bool> = (0..4).map(|t| log.state_at("d", Timestamp(t)).exists()).collect();
     assert_eq!(there, [false, true, false, true]);
 }
+
+proptest! {
+    #[test]
+    fn the_fingerprint_is_that_of_what_was_known(
+        rows in prop::collection::vec((0u8..3, 0u8..3, 0i64..50, 0i64..50, prop::option::of(0u8..4)), 0..40),
+        t in 0i64..50, late in (0u8..3, 0u8..3, 0i64..50, 0i64..50, prop::option::of(4u8..6)),
+    ) {
+        let until = |rows: &[Row]| log_of(rows).fingerprint(Timestamp(t));
+        let mut backwards = rows.clone();
+        backwards.reverse();
+        prop_assert_eq!(until(&rows), until(&backwards));
+        let known: Vec<Row> = rows.iter().copied().filter(|row| row.3 <= t).collect();
+        prop_assert_eq!(until(&rows), until(&known));
+        // A change with a value that none had, also one that comes late, is another set where it was known by then.
+        let mut more = rows.clone();
+        more.push(late);
+        let is_new = late.3 <= t && (late.4.is_some() || !rows.iter().any(|row| (row.0, row.1, row.2, row.4) == (late.0, late.1, late.2, late.4)));
+        prop_assert!(!is_new || until(&rows) != until(&more));
+    }
+}

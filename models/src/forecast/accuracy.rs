@@ -6,7 +6,7 @@ use revgauge_contract::{Timestamp, error::Failure, forecast::ForecastAccuracy};
 
 use super::{
     ForecastSettings, METHODS, Record,
-    past::{Asked, Reading, learnt_then, past_periods},
+    past::{Asked, Reading, past_periods, past_spans},
     track_record,
 };
 
@@ -41,16 +41,17 @@ pub(super) fn accuracy(
         let asked_at = period
             .0
             .plus_micros((horizon * (period.1.0 - period.0.0) as f64) as i64);
-        let mut past = past_periods(reading, period, asked_at, settings.past_periods.min(40))?;
-        past.retain(|past| past.end <= at);
+        let mut spans = past_spans(period, asked_at, settings.past_periods.min(40));
+        spans.retain(|span| span.end <= at);
+        let past = past_periods(reading, &spans)?;
         for (currency, deals) in &now {
-            let learnt = learnt_then(&past, currency, reading.stages);
             for node in nodes {
                 let asked = Asked {
                     currency,
                     owners: node.owners.as_ref(),
                 };
-                let records = asked.records(deals, &past, &learnt, settings.simulation(settings.past_draws));
+                let said = asked.said(&past, settings.simulation(settings.past_draws));
+                let records = asked.records(deals, &past, &said);
                 told.extend(of_node(node, currency, horizon, &records));
             }
         }

@@ -1,11 +1,13 @@
 //! What would have been forecast at instants of past periods, and what came?
 
+use std::sync::Arc;
+
 use revgauge_contract::Timestamp;
 
 use super::{
     ForecastSettings, Learnt, METHODS, Scope,
-    outlook::{Outlook, won_in},
-    past::{Asked, PastPeriod, unchanged},
+    outlook::{Outlook, Overlays, won_in},
+    past::{Asked, PastPeriod, PastSpan},
     read_book,
     record::{Record, TrackRecord, track_record},
 };
@@ -64,7 +66,7 @@ pub fn backtest(
         let mut records: Vec<(Timestamp, Record)> = Vec::new();
         for (period, (start, end)) in periods.iter().enumerate() {
             let at = start.plus_micros((elapsed * (end.0 - start.0) as f64) as i64);
-            let deals = read_book(log, stages, at, &scope);
+            let deals = Arc::new(read_book(log, stages, at, &scope));
             let simulation = settings.simulation(settings.past_draws);
             let over: Vec<Record> = records
                 .iter()
@@ -73,7 +75,7 @@ pub fn backtest(
                 .collect();
             let history = asked.history(&deals, at, &past);
             let learnt = Learnt::learn(&deals, stages, at, (*start, *end));
-            let outlook = learnt.outlook(None, &history, simulation, unchanged);
+            let outlook = learnt.outlook(None, &history, simulation, &Overlays::new());
             let actual = won_in(known.iter(), *start, *end);
             all.push(backcast(
                 (period, share),
@@ -86,10 +88,12 @@ pub fn backtest(
             past.insert(
                 0,
                 PastPeriod {
-                    start: *start,
-                    end: *end,
-                    then: at,
-                    books: [(String::new(), deals)].into(),
+                    span: PastSpan {
+                        start: *start,
+                        end: *end,
+                        then: at,
+                    },
+                    learnt: [(String::new(), learnt.kept_small())].into(),
                 },
             );
             records.truncate(most);

@@ -1,11 +1,11 @@
 //! How many deals will still be created, by whom, and what of them will be won within the period?
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use revgauge_contract::Timestamp;
 
 use super::{
-    BookDeal, NewDeals,
+    BookDeal, DrawKey, NewDeals,
     calendar::{Calendar, day_of, shrunk},
     hazards::Hazards,
     walk::{Span, Walks},
@@ -37,25 +37,16 @@ pub(super) struct Created {
     /// By owner, sorted.
     pub(super) owners: Vec<OwnerNew>,
     /// Amounts to draw from, by band of size.
-    bands: Vec<Vec<f64>>,
+    bands: Vec<Arc<Vec<f64>>>,
 }
 
 impl Created {
-    /// Those of some owners together, for the draws.
-    pub(super) fn of<'a>(&self, owners: impl Iterator<Item = &'a OwnerNew>) -> NewDeals {
-        let mut worth = vec![0.0; self.bands.len()];
-        for owner in owners {
-            for (sum, won) in worth.iter_mut().zip(&owner.by_band) {
-                *sum += won;
-            }
-        }
-        let amounts = self.bands.iter().zip(&worth).flat_map(|(amounts, worth)| {
-            let each = worth / amounts.len() as f64;
-            amounts.iter().map(move |amount| (*amount, each))
-        });
+    /// Those of one owner, for the draws.
+    pub(super) fn of(&self, owner: &OwnerNew) -> NewDeals {
+        let bands = owner.by_band.iter().zip(&self.bands);
         NewDeals {
-            expected: worth.iter().sum(),
-            amounts: amounts.collect(),
+            key: DrawKey::of_new_deals(&owner.owner_id),
+            bands: bands.map(|(won, amounts)| (*won, Arc::clone(amounts))).collect(),
         }
     }
 }
@@ -130,11 +121,11 @@ pub(super) fn created_deals(
 }
 
 /// Amounts of created deals in bands of about equal number, rising; none is empty.
-fn bands(recent: &[&BookDeal]) -> Vec<Vec<f64>> {
+fn bands(recent: &[&BookDeal]) -> Vec<Arc<Vec<f64>>> {
     let mut amounts: Vec<f64> = recent.iter().map(|deal| deal.amount).collect();
     amounts.sort_by(f64::total_cmp);
     let size = amounts.len().div_ceil(BANDS).max(10);
-    amounts.chunks(size).map(<[f64]>::to_vec).collect()
+    amounts.chunks(size).map(|band| Arc::new(band.to_vec())).collect()
 }
 
 /// How busy months and weekdays are for the creation of deals.

@@ -1,15 +1,19 @@
 //! What does each method say of a period, from the deals as known at an instant?
 
-use std::collections::BTreeSet;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use revgauge_contract::{
     Timestamp,
-    forecast::{ForecastRow, ForecastRowKind},
+    forecast::{DealOverlay, ForecastRow, ForecastRowKind},
     period::earlier,
 };
 
 use super::{
-    BookDeal, Chance, Simulation, StageRates,
+    BookDeal, Chance, DrawKey, NewDeals, Simulation, StageRates,
     created::{Created, OwnerNew, created_deals},
     hazards::Hazards,
     history::History,
@@ -92,8 +96,10 @@ pub(super) fn won_in<'a>(deals: impl Iterator<Item = &'a BookDeal>, start: Times
 /// How the deals of one currency move and end, learnt from all that are known at an instant, and what that says of each
 /// for a period, whoever is asked about.
 #[derive(Debug)]
-pub struct Learnt<'a> {
-    all: &'a [BookDeal],
+pub struct Learnt {
+    deals: Arc<Vec<BookDeal>>,
+    /// When the first deal of each owner was created.
+    first_created: BTreeMap<String, Timestamp>,
     at: Timestamp,
     start: Timestamp,
     end: Timestamp,
@@ -104,20 +110,29 @@ pub struct Learnt<'a> {
     ended: u32,
 }
 
-impl<'a> Learnt<'a> {
+impl Learnt {
     /// Learns from deals as known at `at`, for the period `[start, end)`. Cost: a few passes over their stage changes, and
     /// a walk over the days to the end of the period for each profile of deals.
     #[must_use]
     pub fn learn(
-        all: &'a [BookDeal],
+        deals: &Arc<Vec<BookDeal>>,
         catalogue: &StageCatalogue,
         at: Timestamp,
         (start, end): (Timestamp, Timestamp),
     ) -> Self {
-        let hazards = Hazards::learn(all, catalogue, at);
+        let hazards = Hazards::learn(deals, catalogue, at);
         let span = Span::new(at, start, end);
         let mut walks = Walks::new(&hazards, span);
-        let probabilities = all
+        let mut first_created: BTreeMap<String, Timestamp> = BTreeMap::new();
+        for deal in deals.iter() {
+            match first_created.get_mut(&deal.owner_id) {
+                Some(first) => *first = deal.created.min(*first),
+                None => {
+                    first_created.insert(deal.owner_id.clone(), deal.created);
+                }
+            }
+        }
+        let probabilities = deals
             .iter()
             .map(|deal| {
                 if deal.outcome != Outcome::Open {
@@ -129,18 +144,46 @@ impl<'a> Learnt<'a> {
             })
             .collect();
         Self {
-            all,
+            first_created,
             at,
             start,
             end,
-            rates: StageRates::learn(all, catalogue, at),
+            rates: StageRates::learn(deals, catalogue, at),
             probabilities,
-            created: created_deals(all, &hazards, &mut walks, at, span),
+            created: created_deals(deals, &hazards, &mut walks, at, span),
             ended: hazards.ended(),
+            deals: Arc::clone(deals),
         }
     }
 
-    /// The forecast for some owners. `adjust` may change amount and probability of an open deal (what-if).
+    /// The deals it speaks of.
+    #[must_use]
+    pub fn deals(&self) -> &[BookDeal] {
+        &self.deals
+    }
+
+    /// Without what no outlook reads any more: deals lost, and the paths of all. It says the same.
+    #[must_use]
+    pub fn kept_small(self) -> Self {
+        let kept = self.deals.iter().zip(&self.probabilities);
+        let (deals, probabilities) = kept
+            .filter(|(deal, _)| deal.outcome != Outcome::Lost)
+            .map(|(deal, probability)| {
+                let deal = BookDeal {
+                    path: Vec::new(),
+                    ..deal.clone()
+                };
+                (deal, *probability)
+            })
+            .unzip::<_, _, Vec<BookDeal>, Vec<f64>>();
+        Self {
+            deals: Arc::new(deals),
+            probabilities,
+            ..self
+        }
+    }
+
+    /// The forecast for some owners, with some open deals seen otherwise (what-if).
     ///
     /// ```text
     /// category_roll_up = closed + commit
@@ -158,7 +201,7 @@ impl<'a> Learnt<'a> {
         owners: Option<&BTreeSet<String>>,
         history: &History,
         simulation: Simulation,
-        adjust: impl Fn(&str, f64, f64) -> (f64, f64),
+        overlays: &Overlays<'_>,
     ) -> Outlook {
         let (start, end) = (self.start, self.end);
         let mut rows = Vec::new();
@@ -169,7 +212,7 @@ impl<'a> Learnt<'a> {
         let (mut weighted, mut converted) = (0.0, 0.0);
         let asked = |deal: &BookDeal| owners.is_none_or(|owners| owners.contains(&deal.owner_id));
         for (deal, probability) in self
-            .all
+            .deals
             .iter()
             .zip(&self.probabilities)
             .filter(|(deal, _)| asked(deal))
@@ -180,18 +223,25 @@ impl<'a> Learnt<'a> {
                     rows.push(row(ForecastRowKind::Closed, deal, deal.amount, 1.0));
                 }
                 (Outcome::Open, _) => {
-                    let (amount, probability) = adjust(&deal.deal_id, deal.amount, *probability);
-                    if deal.close_date.is_some_and(|close| start <= close && close < end) {
-                        categories[category_of(deal)] += amount;
-                        weighted += amount
+                    let seen = Seen::of(deal, *probability, overlays.get(deal.deal_id.as_str()).copied());
+                    if seen.close_date.is_some_and(|close| start <= close && close < end) {
+                        categories[place_of(&seen.category)] += seen.amount;
+                        weighted += seen.amount
                             * self
                                 .rates
                                 .curve(&deal.stage)
                                 .map_or(0.0, crate::win::curve::WinCurve::ever);
                     }
-                    converted += amount * history.conversion(&deal.stage);
-                    chances.push(Chance { amount, probability });
-                    open.push(row(ForecastRowKind::Open, deal, amount, probability));
+                    converted += seen.amount * history.conversion(&deal.stage);
+                    chances.push(Chance {
+                        key: DrawKey::of_deal(&deal.deal_id),
+                        amount: seen.amount,
+                        probability: seen.probability,
+                    });
+                    open.push(ForecastRow {
+                        category: seen.category.into_owned(),
+                        ..row(ForecastRowKind::Open, deal, seen.amount, seen.probability)
+                    });
                 }
                 _ => {}
             }
@@ -210,7 +260,7 @@ impl<'a> Learnt<'a> {
         } else {
             converted + history.created_later()
         };
-        let new = self.created.of(creators());
+        let new: Vec<NewDeals> = creators().map(|owner| self.created.of(owner)).collect();
         Outlook {
             closed,
             categories,
@@ -219,13 +269,27 @@ impl<'a> Learnt<'a> {
                 closed + weighted,
                 closed + time_aware,
                 expected,
-                closed + seasonal(owned(self.all, owners), self.at, (start, end)),
+                closed
+                    + seasonal(
+                        owned(&self.deals, owners),
+                        self.first_created(owners),
+                        self.at,
+                        (start, end),
+                    ),
                 self.naive(owners),
             ],
             draws: simulate(closed, &chances, &new, simulation),
             rows,
             ended: self.ended,
         }
+    }
+
+    fn first_created(&self, owners: Owners<'_>) -> Option<Timestamp> {
+        let firsts = self.first_created.iter();
+        firsts
+            .filter(|(owner, _)| owners.is_none_or(|owners| owners.contains(*owner)))
+            .map(|(_, first)| *first)
+            .min()
     }
 
     /// Revenue of the last whole period that is over: one before this, or more when this is far ahead.
@@ -235,13 +299,48 @@ impl<'a> Learnt<'a> {
             .div_euclid(length.max(1))
             .max(1);
         let (start, end) = earlier(self.start, self.end, back);
-        won_in(owned(self.all, owners), start, end)
+        won_in(owned(&self.deals, owners), start, end)
+    }
+}
+
+/// Deals to see otherwise, by id.
+pub(super) type Overlays<'a> = BTreeMap<&'a str, &'a DealOverlay>;
+
+/// Categories that a deal can be seen in, as the book spells them.
+pub(super) const CATEGORIES: [&str; 4] = ["commit", "best case", "pipeline", "omitted"];
+
+/// A category as the book spells it.
+pub(super) fn spelled(category: &str) -> String {
+    category.trim().to_lowercase().replace(['_', '-'], " ")
+}
+
+/// An open deal as it is, or as a what-if question sees it. The book itself stays: it teaches the rates.
+struct Seen<'a> {
+    amount: f64,
+    probability: f64,
+    category: Cow<'a, str>,
+    close_date: Option<Timestamp>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(deal: &'a BookDeal, probability: f64, overlay: Option<&DealOverlay>) -> Self {
+        let category = overlay.and_then(|overlay| overlay.category.as_deref());
+        Self {
+            amount: overlay.and_then(|overlay| overlay.amount).unwrap_or(deal.amount),
+            probability: overlay
+                .and_then(|overlay| overlay.probability)
+                .unwrap_or(probability),
+            category: category.map_or(Cow::Borrowed(deal.category.as_str()), |category| {
+                Cow::Owned(spelled(category))
+            }),
+            close_date: overlay.and_then(|overlay| overlay.close_date).or(deal.close_date),
+        }
     }
 }
 
 /// Place of an open deal's category: commit, best case, pipeline, omitted.
-fn category_of(deal: &BookDeal) -> usize {
-    match deal.category.as_str() {
+fn place_of(category: &str) -> usize {
+    match category {
         "commit" => 0,
         "best case" | "bestcase" => 1,
         "omitted" => 3,

@@ -1,35 +1,53 @@
 //! What would have been forecast in the periods before, at the same elapsed share, with what was known then?
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use revgauge_contract::{Timestamp, error::Failure, period::earlier};
+use revgauge_contract::{Timestamp, error::Failure, period::earlier, time::DAY_US};
 
 use super::{
     BookDeal, History, Learnt, Rates, Record, Scope, Simulation, Snapshot,
-    outlook::{Owners, owned, won_in},
+    outlook::{Overlays, Owners, owned, won_in},
     read_book,
 };
 use crate::{changelog::ChangeLog, directory::StageCatalogue};
 
 /// Deals by currency.
-pub(super) type Books = BTreeMap<String, Vec<BookDeal>>;
+pub(super) type Books = BTreeMap<String, Arc<Vec<BookDeal>>>;
 
-/// One period before the one asked about, over by then, and all deals as known in it after the same elapsed share.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct PastPeriod {
+/// Shortest period whose past is looked at on whole days.
+const WHOLE_DAYS: i64 = 28;
+
+/// One period before the one asked about, over by then, and an instant in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PastSpan {
     pub(super) start: Timestamp,
     pub(super) end: Timestamp,
+    /// After the same elapsed share.
     pub(super) then: Timestamp,
-    pub(super) books: Books,
+}
+
+/// A period before, and what all deals taught, as known in it after the same elapsed share.
+#[derive(Debug)]
+pub(super) struct PastPeriod {
+    pub(super) span: PastSpan,
+    pub(super) learnt: BTreeMap<String, Learnt>,
 }
 
 /// Deals by their currency.
 fn by_currency(deals: Vec<BookDeal>) -> Books {
-    let mut books = Books::new();
+    let mut books: BTreeMap<String, Vec<BookDeal>> = BTreeMap::new();
     for deal in deals {
-        books.entry(deal.currency.clone()).or_default().push(deal);
+        match books.get_mut(&deal.currency) {
+            Some(book) => book.push(deal),
+            None => {
+                books.insert(deal.currency.clone(), vec![deal]);
+            }
+        }
     }
     books
+        .into_iter()
+        .map(|(currency, deals)| (currency, Arc::new(deals)))
+        .collect()
 }
 
 /// Where deals are read: their log, and what of it counts.
@@ -56,34 +74,48 @@ impl Reading<'_> {
     }
 }
 
-/// Up to `most` periods of the same length before `[start, end)`, newest first, each after the share of it that has passed
-/// at `at`. One that is not over then is left out; none is told of the time before the first deal.
+/// Up to `most` periods of the same length before `[start, end)` that are over at `at`, newest first, each with the instant
+/// in it after which the share of it has passed that has of this one.
+///
+/// In periods of four weeks or more that instant is moved to the nearest whole day, before the end where this period has
+/// not ended: what was known then, and so what it teaches, stays the same for a day of questions.
+pub(super) fn past_spans((start, end): (Timestamp, Timestamp), at: Timestamp, most: u32) -> Vec<PastSpan> {
+    let share = (at.0.saturating_sub(start.0)) as f64 / (end.0 - start.0).max(1) as f64;
+    (1..=i64::from(most))
+        .filter_map(|back| {
+            let (start, end) = earlier(start, end, back);
+            let length = end.0 - start.0;
+            let mut elapsed = (share * length as f64) as i64;
+            if length >= WHOLE_DAYS * DAY_US {
+                let days = (elapsed as f64 / DAY_US as f64).round() as i64;
+                let last = (length - 1).div_euclid(DAY_US);
+                elapsed = DAY_US * if elapsed < length { days.min(last) } else { days };
+            }
+            let then = start.plus_micros(elapsed).min(at);
+            (end <= at).then_some(PastSpan { start, end, then })
+        })
+        .collect()
+}
+
+/// What each of the spans teaches, until the first of whose time no deal was known.
 ///
 /// # Errors
 /// As [`Reading::books`].
-pub(super) fn past_periods(
-    reading: Reading<'_>,
-    (start, end): (Timestamp, Timestamp),
-    at: Timestamp,
-    most: u32,
-) -> Result<Vec<PastPeriod>, Failure> {
-    let share = (at.0.saturating_sub(start.0)) as f64 / (end.0 - start.0).max(1) as f64;
+pub(super) fn past_periods(reading: Reading<'_>, spans: &[PastSpan]) -> Result<Vec<PastPeriod>, Failure> {
     let mut past = Vec::new();
-    for back in 1..=i64::from(most) {
-        let (start, end) = earlier(start, end, back);
-        if end > at {
-            continue;
-        }
-        let then = start.plus_micros((share * (end.0 - start.0) as f64) as i64);
-        let books = reading.books(then)?;
+    for span in spans {
+        let books = reading.books(span.then)?;
         if books.is_empty() {
             break;
         }
+        let learn =
+            |deals| Learnt::learn(deals, reading.stages, span.then, (span.start, span.end)).kept_small();
         past.push(PastPeriod {
-            start,
-            end,
-            then,
-            books,
+            span: *span,
+            learnt: books
+                .iter()
+                .map(|(currency, deals)| (currency.clone(), learn(deals)))
+                .collect(),
         });
     }
     Ok(past)
@@ -103,54 +135,45 @@ impl Asked<'_> {
             .iter()
             .filter_map(|past| {
                 Some(Snapshot {
-                    start: past.start,
-                    end: past.end,
-                    then: past.then,
-                    deals: past.books.get(self.currency)?,
+                    start: past.span.start,
+                    end: past.span.end,
+                    then: past.span.then,
+                    deals: past.learnt.get(self.currency)?.deals(),
                 })
             })
             .collect();
         History::read(&snapshots, known, self.owners, at)
     }
 
-    /// What was said of each past period, newest first, beside what came as known in `now`.
+    /// What was said of each past period, newest first, with nothing come yet; nothing where the currency had no deal.
+    pub(super) fn said(self, past: &[PastPeriod], simulation: Simulation) -> Vec<Option<Record>> {
+        past.iter()
+            .enumerate()
+            .map(|(place, one)| {
+                let learnt = one.learnt.get(self.currency)?;
+                let history = self.history(learnt.deals(), one.span.then, &past[place + 1..]);
+                let then = learnt.outlook(self.owners, &history, simulation, &Overlays::new());
+                Some(Record::new(&then, 0.0))
+            })
+            .collect()
+    }
+
+    /// What was said of each past period beside what came, as known in `now`.
     pub(super) fn records(
         self,
         now: &[BookDeal],
         past: &[PastPeriod],
-        learnt: &[Option<Learnt<'_>>],
-        simulation: Simulation,
+        said: &[Option<Record>],
     ) -> Vec<Record> {
         past.iter()
-            .zip(learnt)
-            .enumerate()
-            .filter_map(|(place, (one, learnt))| {
-                let history = self.history(one.books.get(self.currency)?, one.then, &past[place + 1..]);
-                let then = learnt
-                    .as_ref()?
-                    .outlook(self.owners, &history, simulation, unchanged);
-                let came = won_in(owned(now, self.owners), one.start, one.end);
-                Some(Record::new(&then, came))
+            .zip(said)
+            .filter_map(|(one, said)| {
+                let actual = won_in(owned(now, self.owners), one.span.start, one.span.end);
+                Some(Record {
+                    actual,
+                    ..said.clone()?
+                })
             })
             .collect()
     }
-}
-
-/// What was learnt in each past period of a currency; nothing where it had no deal then.
-pub(super) fn learnt_then<'a>(
-    past: &'a [PastPeriod],
-    currency: &str,
-    catalogue: &StageCatalogue,
-) -> Vec<Option<Learnt<'a>>> {
-    past.iter()
-        .map(|one| {
-            let all = one.books.get(currency)?;
-            Some(Learnt::learn(all, catalogue, one.then, (one.start, one.end)))
-        })
-        .collect()
-}
-
-/// No what-if.
-pub(super) const fn unchanged(_: &str, amount: f64, probability: f64) -> (f64, f64) {
-    (amount, probability)
 }

@@ -28,22 +28,19 @@ fn start_of(month: i32) -> Option<Timestamp> {
     Some(Timestamp(day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros()))
 }
 
-/// Revenue expected from `at` on within `[start, end)` by the whole months before `at`.
+/// Revenue expected from `at` on within `[start, end)` by the whole months before `at`, of deals of which the first was
+/// created at `first`.
 ///
 /// Damped trend, Theta and their like with the season of the year ([`forecast_series`]), from two years on; the mean of the
 /// months below half a year; 0 without a whole month. A month that lies partly ahead counts by its share of days.
 pub(super) fn seasonal<'a>(
-    deals: impl Iterator<Item = &'a BookDeal> + Clone,
+    deals: impl Iterator<Item = &'a BookDeal>,
+    first: Option<Timestamp>,
     at: Timestamp,
     (start, end): (Timestamp, Timestamp),
 ) -> f64 {
     let from = start.max(at);
-    let Some(first) = deals
-        .clone()
-        .map(|deal| deal.created)
-        .min()
-        .filter(|_| from < end)
-    else {
+    let Some(first) = first.filter(|_| from < end) else {
         return 0.0;
     };
     let now = month_of(at);

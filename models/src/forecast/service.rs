@@ -10,8 +10,7 @@ use revgauge_contract::{
     Clock, ErrorKind, Timestamp,
     error::Failure,
     forecast::{
-        DealOverlay, Forecast, ForecastAccuracy, ForecastQuestion, ForecastService, MethodForecast, Quantile,
-        Standing,
+        Forecast, ForecastAccuracy, ForecastQuestion, ForecastService, MethodForecast, Quantile, Standing,
     },
     period::{FiscalCalendar, Period},
     statistics::Knowledge,
@@ -19,10 +18,11 @@ use revgauge_contract::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BookDeal, Learnt, METHODS, Outlook, Rates, Record, Scope, Simulation, Targets,
+    Learnt, METHODS, Outlook, Rates, Record, Scope, Simulation, Targets,
     accuracy::{Node, accuracy},
-    outlook::{HAZARD, owned},
-    past::{Asked, Reading, learnt_then, past_periods},
+    outlook::{CATEGORIES, HAZARD, Overlays, owned, spelled},
+    past::{Asked, Reading, past_periods, past_spans},
+    remembered::{Lessons, LiveLog, PastKey, Remembered, View, known_until},
     track_record,
 };
 use crate::{
@@ -39,6 +39,9 @@ const PROBABILITIES: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
 const MOST_QUANTILES: usize = 99;
 /// Most teams and people of one answer about accuracy.
 const MOST_NODES: usize = 1_000;
+
+/// The pipeline that keeps every value of each deal.
+const DEALS: &str = "deal_history";
 
 /// Settings of the forecasts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +61,16 @@ pub struct ForecastSettings {
     pub past_periods: u32,
     /// Month with which the fiscal year begins, 1 to 12.
     pub fiscal_year_starts: u32,
+    /// Most seconds for which an answer about now is made from the deals as they stood at an earlier question, while no
+    /// deal changed. The answer tells that instant as its own. 0: never.
+    pub same_deals_s: u32,
+    /// Most deals remembered in what past periods taught, and as many in what was read as known now; each takes about
+    /// 300 bytes. 0: nothing is remembered.
+    pub remembered_deals: usize,
+    /// Most changes remembered in logs of the live state; each takes about 60 bytes.
+    pub remembered_changes: usize,
+    /// Most teams and people of whom is remembered what was said in each past period.
+    pub remembered_nodes: usize,
 }
 
 impl Default for ForecastSettings {
@@ -70,6 +83,10 @@ impl Default for ForecastSettings {
             shock: 0.25,
             past_periods: 8,
             fiscal_year_starts: 1,
+            same_deals_s: 60,
+            remembered_deals: 500_000,
+            remembered_changes: 3_000_000,
+            remembered_nodes: 1_000,
         }
     }
 }
@@ -90,6 +107,17 @@ pub struct Forecasts {
     scoring: Arc<Scoring>,
     clock: Arc<dyn Clock>,
     settings: ForecastSettings,
+    logs: Remembered<Arc<str>, LiveLog>,
+    present: Remembered<PresentKey, Present>,
+    past: Remembered<PastKey, Lessons>,
+}
+
+/// By what the deals as known now are found again.
+#[derive(Debug, Clone, PartialEq)]
+struct PresentKey {
+    version: u64,
+    view: View,
+    period: (Timestamp, Timestamp),
 }
 
 impl Forecasts {
@@ -99,6 +127,9 @@ impl Forecasts {
         Self {
             scoring,
             clock,
+            logs: Remembered::new(settings.remembered_changes),
+            present: Remembered::new(settings.remembered_deals),
+            past: Remembered::new(settings.remembered_deals),
             settings,
         }
     }
@@ -183,7 +214,7 @@ fn check(question: &ForecastQuestion) -> Result<(), Failure> {
 pub(super) struct Tenant {
     pub(super) stages: Arc<StageCatalogue>,
     pub(super) hierarchy: Hierarchy,
-    pub(super) rates: Rates,
+    pub(super) rates: Arc<Rates>,
     pub(super) quotas: Vec<(Arc<str>, Fields)>,
     pub(super) submissions: Vec<(Arc<str>, Fields)>,
 }
@@ -193,7 +224,7 @@ impl Tenant {
         Self {
             stages: directory.stages(),
             hierarchy: Hierarchy::of(directory),
-            rates: Rates::read(&directory.objects("exchange_rate")),
+            rates: Arc::new(Rates::read(&directory.objects("exchange_rate"))),
             quotas: directory.objects("quota"),
             submissions: directory.objects("forecast_submission"),
         }
@@ -213,21 +244,16 @@ impl Tenant {
             None => team,
         }))
     }
+}
 
-    fn reading<'a>(
-        &'a self,
-        log: &'a ChangeLog,
-        question: &'a ForecastQuestion,
-        scope: &'a Scope,
-    ) -> Reading<'a> {
+impl View {
+    fn reading<'a>(&'a self, log: &'a ChangeLog) -> Reading<'a> {
+        let currency = self.currency.as_ref();
         Reading {
             log,
             stages: &self.stages,
-            scope,
-            currency: question
-                .currency
-                .as_deref()
-                .map(|currency| (currency, &self.rates)),
+            scope: &self.scope,
+            currency: currency.map(|(currency, rates)| (currency.as_str(), &**rates)),
         }
     }
 }
@@ -240,98 +266,165 @@ fn scope_of(question: &ForecastQuestion, owners: Option<&BTreeSet<String>>) -> S
     }
 }
 
-/// Categories that a deal can be seen in.
-const CATEGORIES: [&str; 4] = ["commit", "best case", "pipeline", "omitted"];
-
-/// A category as the book spells it.
-fn spelled(category: &str) -> String {
-    category.trim().to_lowercase().replace(['_', '-'], " ")
+/// What was asked, made out.
+#[derive(Debug)]
+pub(super) struct Made {
+    named_instant: bool,
+    calendar: FiscalCalendar,
+    period: Period,
+    owners: Option<BTreeSet<String>>,
+    pub(super) view: View,
 }
 
-/// Puts the category and close date of what-if questions into the book: roll-ups and rows are then made from it as from
-/// any other. Amount and probability are put in where they are used, since the book also teaches the rates.
-fn see_otherwise(currencies: &mut BTreeMap<String, Vec<BookDeal>>, overlays: &BTreeMap<&str, &DealOverlay>) {
-    for deal in currencies.values_mut().flatten() {
-        let Some(overlay) = overlays.get(deal.deal_id.as_str()) else {
-            continue;
+impl Made {
+    /// # Errors
+    /// `User` for a question out of range, `Data` for a team that manages itself.
+    pub(super) fn out(
+        tenant_id: &str,
+        tenant: &Tenant,
+        question: &ForecastQuestion,
+        at: Timestamp,
+        settings: &ForecastSettings,
+    ) -> Result<Self, Failure> {
+        check(question)?;
+        let calendar = calendar_of(question, settings)?;
+        let period = period_of(question, at, calendar)?;
+        let owners = tenant.owners(question)?;
+        let currency = question.currency.as_ref();
+        let view = View {
+            tenant_id: tenant_id.into(),
+            stages: Arc::clone(&tenant.stages),
+            scope: scope_of(question, owners.as_ref()),
+            currency: currency.map(|currency| (currency.clone(), Arc::clone(&tenant.rates))),
         };
-        if let Some(category) = &overlay.category {
-            deal.category = spelled(category);
-        }
-        deal.close_date = overlay.close_date.or(deal.close_date);
+        Ok(Self {
+            named_instant: question.as_of.is_some(),
+            calendar,
+            period,
+            owners,
+            view,
+        })
+    }
+
+    pub(super) const fn span(&self) -> (Timestamp, Timestamp) {
+        (self.period.start, self.period.end)
     }
 }
 
-/// The forecasts of a question, one a currency, from the change log of all deals; see [`ForecastService::forecast`].
+/// What the deals as known at one instant say of a period, beside what past periods taught.
+#[derive(Debug)]
+pub(super) struct Present {
+    pub(super) at: Timestamp,
+    learnt: BTreeMap<String, Learnt>,
+    lessons: Arc<Lessons>,
+}
+
+impl Present {
+    /// Reads and learns; of the past only what `memory` does not know. Cost: a pass over the log and a learning, for each
+    /// past period that is not remembered once more.
+    ///
+    /// # Errors
+    /// A rate is missing for the currency asked for.
+    pub(super) fn learn(
+        log: &ChangeLog,
+        view: &View,
+        period: (Timestamp, Timestamp),
+        at: Timestamp,
+        settings: &ForecastSettings,
+        memory: &Remembered<PastKey, Lessons>,
+    ) -> Result<Self, Failure> {
+        let reading = view.reading(log);
+        let books = reading.books(at)?;
+        let spans = past_spans(period, at, settings.past_periods.min(40));
+        let key = PastKey {
+            view: view.clone(),
+            fingerprint: log.fingerprint(known_until(&spans)),
+            spans,
+        };
+        let lessons = match memory.get(&key) {
+            Some(lessons) => lessons,
+            None => {
+                let past = past_periods(reading, &key.spans)?;
+                let lessons = Arc::new(Lessons::new(past, settings.remembered_nodes));
+                memory.put(key, &lessons, lessons.weight(), |_| false);
+                lessons
+            }
+        };
+        let learn = |deals| Learnt::learn(deals, &view.stages, at, period);
+        Ok(Self {
+            at,
+            learnt: books
+                .iter()
+                .map(|(currency, deals)| (currency.clone(), learn(deals)))
+                .collect(),
+            lessons,
+        })
+    }
+
+    /// Deals held, without those of the past.
+    fn weight(&self) -> usize {
+        self.learnt.values().map(|learnt| learnt.deals().len()).sum()
+    }
+
+    /// # Errors
+    /// `User` when a deal to be seen otherwise is not open among those of the owners.
+    fn check_overlays(
+        &self,
+        overlays: &Overlays<'_>,
+        owners: Option<&BTreeSet<String>>,
+    ) -> Result<(), Failure> {
+        let mut missing: BTreeSet<&str> = overlays.keys().copied().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for deal in self
+            .learnt
+            .values()
+            .flat_map(|learnt| owned(learnt.deals(), owners))
+        {
+            if deal.outcome == Outcome::Open {
+                missing.remove(deal.deal_id.as_str());
+            }
+        }
+        missing.first().map_or(Ok(()), |id| {
+            Err(user(format!(
+                "cannot see deal {id} otherwise: no open deal of this name is in the forecast"
+            )))
+        })
+    }
+}
+
+/// The forecasts of a question, one a currency; see [`ForecastService::forecast`].
 ///
 /// # Errors
-/// `User` for a question out of range, `Data` for a team that manages itself.
+/// `User` for an overlay that names no open deal.
 pub(super) fn answer(
-    log: &ChangeLog,
+    present: &Present,
+    made: &Made,
     tenant: &Tenant,
     question: &ForecastQuestion,
-    at: Timestamp,
     settings: &ForecastSettings,
 ) -> Result<Vec<Forecast>, Failure> {
-    check(question)?;
-    let calendar = calendar_of(question, settings)?;
-    let named = period_of(question, at, calendar)?;
-    let owners = tenant.owners(question)?;
-    let scope = scope_of(question, owners.as_ref());
-    let period = (named.start, named.end);
-    let reading = tenant.reading(log, question, &scope);
-    let mut currencies = reading.books(at)?;
-    let targets = Targets::read(&tenant.quotas, &tenant.submissions, calendar, at);
-    let open = |deal: &&BookDeal| deal.outcome == Outcome::Open;
-    let overlays: BTreeMap<&str, &DealOverlay> = question
+    let (at, period, owners) = (present.at, made.span(), made.owners.as_ref());
+    let targets = Targets::read(&tenant.quotas, &tenant.submissions, made.calendar, at);
+    let overlays: Overlays<'_> = question
         .what_if
         .iter()
         .map(|overlay| (overlay.deal_id.as_str(), overlay))
         .collect();
-    for id in overlays.keys() {
-        if !currencies
-            .values()
-            .flatten()
-            .filter(open)
-            .filter(|deal| {
-                owners
-                    .as_ref()
-                    .is_none_or(|owners: &BTreeSet<String>| owners.contains(&deal.owner_id))
-            })
-            .any(|deal| deal.deal_id == *id)
-        {
-            return Err(user(format!(
-                "cannot see deal {id} otherwise: no open deal of this name is in the forecast"
-            )));
-        }
-    }
-    see_otherwise(&mut currencies, &overlays);
-    let past = past_periods(reading, period, at, settings.past_periods.min(40))?;
-    let forecasts = currencies.iter().filter_map(|(currency, deals)| {
-        owned(deals, owners.as_ref()).next()?;
-        let asked = Asked {
-            currency,
-            owners: owners.as_ref(),
-        };
-        let learnt = learnt_then(&past, currency, &tenant.stages);
-        let records = asked.records(deals, &past, &learnt, settings.simulation(settings.past_draws));
-        let adjust = |id: &str, amount: f64, probability: f64| {
-            let overlay = overlays.get(id);
-            (
-                overlay.and_then(|overlay| overlay.amount).unwrap_or(amount),
-                overlay
-                    .and_then(|overlay| overlay.probability)
-                    .unwrap_or(probability),
-            )
-        };
-        let history = asked.history(deals, at, &past);
-        let outlook = Learnt::learn(deals, &tenant.stages, at, period).outlook(
-            owners.as_ref(),
-            &history,
-            settings.simulation(settings.draws),
-            adjust,
-        );
-        let people: BTreeSet<&str> = match &owners {
+    present.check_overlays(&overlays, owners)?;
+    let forecasts = present.learnt.iter().filter_map(|(currency, learnt)| {
+        let deals = learnt.deals();
+        owned(deals, owners).next()?;
+        let asked = Asked { currency, owners };
+        let past = &present.lessons.past;
+        let said = present
+            .lessons
+            .said(asked, settings.simulation(settings.past_draws));
+        let records = asked.records(deals, past, &said);
+        let history = asked.history(deals, at, past);
+        let outlook = learnt.outlook(owners, &history, settings.simulation(settings.draws), &overlays);
+        let people: BTreeSet<&str> = match owners {
             Some(owners) => owners.iter().map(String::as_str).collect(),
             None => tenant.hierarchy.people(),
         };
@@ -345,7 +438,15 @@ pub(super) fn answer(
             submissions,
             ..Standing::default()
         };
-        Some(shown(currency, question, &named, at, outlook, &records, standing))
+        Some(shown(
+            currency,
+            question,
+            &made.period,
+            at,
+            outlook,
+            &records,
+            standing,
+        ))
     });
     Ok(forecasts.collect())
 }
@@ -361,10 +462,9 @@ pub(super) fn accuracy_of(
     at: Timestamp,
     settings: &ForecastSettings,
 ) -> Result<Vec<ForecastAccuracy>, Failure> {
-    check(question)?;
-    let period = period_of(question, at, calendar_of(question, settings)?)?;
-    let owners = tenant.owners(question)?;
-    let scope = scope_of(question, owners.as_ref());
+    let Made {
+        period, owners, view, ..
+    } = Made::out("", tenant, question, at, settings)?;
     let mut nodes = vec![Node {
         name: question.team_of.clone().unwrap_or_default(),
         kind: if question.team_of.is_some() { "team" } else { "all" },
@@ -395,8 +495,13 @@ pub(super) fn accuracy_of(
             nodes.len()
         )));
     }
-    let reading = tenant.reading(log, question, &scope);
-    accuracy(reading, &nodes, (period.start, period.end), at, settings)
+    accuracy(
+        view.reading(log),
+        &nodes,
+        (period.start, period.end),
+        at,
+        settings,
+    )
 }
 
 fn shown(
@@ -481,13 +586,17 @@ fn shown(
     }
 }
 
+/// When, and what is known of a tenant beside its deals.
+struct Setting {
+    at: Timestamp,
+    knowledge: Knowledge,
+    /// Of the live state of the deals, read before anything of it; only of now.
+    version: Option<u64>,
+    tenant: Tenant,
+}
+
 impl Forecasts {
-    /// What a question needs: the instant, what is known of the tenant, and its deals' log.
-    async fn load(
-        &self,
-        tenant_id: &str,
-        question: &ForecastQuestion,
-    ) -> Result<(Timestamp, Tenant, ChangeLog), Failure> {
+    async fn setting(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Setting, Failure> {
         check(question)?;
         let now = self.clock.now();
         let at = question.as_of.unwrap_or(now).min(now);
@@ -497,23 +606,93 @@ impl Forecasts {
             Knowledge::At(at)
         };
         let source = &*self.scoring.source;
+        let version = match knowledge {
+            Knowledge::Now => source.version(DEALS),
+            Knowledge::At(_) => None,
+        };
         let directory = self
             .scoring
             .directories()
             .get(source, tenant_id, knowledge)
             .await?;
         let tenant = Tenant::of(&directory.read());
-        let settings = self.settings.change_log.clone();
-        let log = changelog::load(source, tenant_id, "deal", knowledge, settings).await?;
-        Ok((at, tenant, log))
+        Ok(Setting {
+            at,
+            knowledge,
+            version,
+            tenant,
+        })
+    }
+
+    /// The deals' log; that of the live state is remembered as long as it stays the same.
+    async fn log(&self, tenant_id: &str, setting: &Setting) -> Result<Arc<ChangeLog>, Failure> {
+        let key: Arc<str> = tenant_id.into();
+        if let Some(version) = setting.version
+            && let Some(held) = self.logs.get(&key)
+            && held.version == version
+        {
+            return Ok(Arc::clone(&held.log));
+        }
+        let (source, limits) = (&*self.scoring.source, self.settings.change_log.clone());
+        let log = changelog::load(source, tenant_id, "deal", setting.knowledge, limits).await?;
+        let log = Arc::new(log);
+        if let Some(version) = setting.version {
+            let held = LiveLog {
+                version,
+                log: Arc::clone(&log),
+            };
+            self.logs.put(key, &Arc::new(held), log.len(), |_| false);
+        }
+        Ok(log)
+    }
+
+    /// What the deals say as known at the instant of the question, or at that of an earlier question since which none
+    /// changed.
+    async fn present(
+        &self,
+        tenant_id: &str,
+        setting: &Setting,
+        made: &Made,
+    ) -> Result<Arc<Present>, Failure> {
+        let key = setting.version.map(|version| PresentKey {
+            version,
+            view: made.view.clone(),
+            period: made.span(),
+        });
+        let longest = i64::from(self.settings.same_deals_s) * 1_000_000;
+        // An instant asked for by name is answered as of itself.
+        let reused = if made.named_instant { 0 } else { longest };
+        if let Some(held) = key.as_ref().and_then(|key| self.present.get(key))
+            && (0..=reused).contains(&(setting.at.0 - held.at.0))
+        {
+            return Ok(held);
+        }
+        let log = self.log(tenant_id, setting).await?;
+        let present = Arc::new(Present::learn(
+            &log,
+            &made.view,
+            made.span(),
+            setting.at,
+            &self.settings,
+            &self.past,
+        )?);
+        if let Some(key) = key {
+            let version = key.version;
+            self.present
+                .put(key, &present, present.weight(), |held| held.version != version);
+        }
+        Ok(present)
     }
 }
 
 #[async_trait]
 impl ForecastService for Forecasts {
     async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure> {
-        let (at, tenant, log) = self.load(tenant_id, question).await?;
-        answer(&log, &tenant, question, at, &self.settings)
+        let setting = self.setting(tenant_id, question).await?;
+        let tenant = &setting.tenant;
+        let made = Made::out(tenant_id, tenant, question, setting.at, &self.settings)?;
+        let present = self.present(tenant_id, &setting, &made).await?;
+        answer(&present, &made, tenant, question, &self.settings)
     }
 
     async fn accuracy(
@@ -521,7 +700,8 @@ impl ForecastService for Forecasts {
         tenant_id: &str,
         question: &ForecastQuestion,
     ) -> Result<Vec<ForecastAccuracy>, Failure> {
-        let (at, tenant, log) = self.load(tenant_id, question).await?;
-        accuracy_of(&log, &tenant, question, at, &self.settings)
+        let setting = self.setting(tenant_id, question).await?;
+        let log = self.log(tenant_id, &setting).await?;
+        accuracy_of(&log, &setting.tenant, question, setting.at, &self.settings)
     }
 }

@@ -12,15 +12,34 @@ use revgauge_contract::{
 };
 
 use super::{
-    Chance, ForecastSettings, NewDeals, Rates, Record, Simulation,
+    Chance, DrawKey, ForecastSettings, NewDeals, Rates, Record, Simulation,
     distribution::quantile,
-    service::{self, Tenant},
+    remembered::{Lessons, PastKey, Remembered},
+    service::{self, Made, Present, Tenant},
     simulate, track_record,
 };
 use crate::{
     changelog::{ChangeLog, ChangeLogBuilder, ChangeOrder},
     directory::StageCatalogue,
 };
+
+/// A memory of past periods that holds nothing, or so many deals.
+pub(super) fn memory(deals: usize) -> Remembered<PastKey, Lessons> {
+    Remembered::new(deals)
+}
+
+pub(super) fn ask(
+    memory: &Remembered<PastKey, Lessons>,
+    log: &ChangeLog,
+    tenant: &Tenant,
+    question: &ForecastQuestion,
+    at: Timestamp,
+    settings: &ForecastSettings,
+) -> Result<Vec<Forecast>, Failure> {
+    let made = Made::out("acme", tenant, question, at, settings)?;
+    let present = Present::learn(log, &made.view, made.span(), at, settings, memory)?;
+    service::answer(&present, &made, tenant, question, settings)
+}
 
 fn answer(
     log: &ChangeLog,
@@ -33,17 +52,17 @@ fn answer(
         stages: Arc::new(stages.clone()),
         ..Tenant::default()
     };
-    service::answer(log, &tenant, question, at, settings)
+    ask(&memory(0), log, &tenant, question, at, settings)
 }
 
-fn day(number: i64) -> Timestamp {
+pub(super) fn day(number: i64) -> Timestamp {
     Timestamp(1_767_225_600_000_000 + number * DAY_US)
 }
 
 /// Deal, field, value and the day on which it happened and became known.
-type Change = (String, &'static str, String, i64);
+pub(super) type Change = (String, &'static str, String, i64);
 
-fn log_of(changes: &[Change]) -> ChangeLog {
+pub(super) fn log_of(changes: &[Change]) -> ChangeLog {
     let mut builder = ChangeLogBuilder::default();
     for (deal, field, value, known) in changes {
         let at = day(*known);
@@ -87,7 +106,7 @@ fn steady(days: i64) -> Vec<Change> {
         .collect()
 }
 
-fn question(start: i64, end: i64) -> ForecastQuestion {
+pub(super) fn question(start: i64, end: i64) -> ForecastQuestion {
     ForecastQuestion {
         start: Some(day(start)),
         end: Some(day(end)),
@@ -161,18 +180,18 @@ fn one_currency_by_dated_rates_or_an_exact_error() {
         let fields = [("from", "USD"), ("to", "EUR"), ("rate", "0.5"), ("date", date)];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Tenant {
-            rates: Rates::read(&[(Arc::from("r"), fields.into())]),
+            rates: Arc::new(Rates::read(&[(Arc::from("r"), fields.into())])),
             ..Tenant::default()
         }
     };
     let mut asked = question(270, 360);
     let apart = answer(&log, &stages, &asked, day(300), &quick()).expect("an answer");
     asked.currency = Some("EUR".to_owned());
-    let ask = |tenant: &Tenant| service::answer(&log, tenant, &asked, day(300), &quick());
-    let whole = ask(&rate("2020-01-01")).expect("an answer");
+    let told = |tenant: &Tenant| ask(&memory(0), &log, tenant, &asked, day(300), &quick());
+    let whole = told(&rate("2020-01-01")).expect("an answer");
     assert_eq!((apart.len(), whole.len()), (2, 1));
     assert!((whole[0].closed - (apart[0].closed + 0.5 * apart[1].closed)).abs() < 1e-6);
-    let said = ask(&rate("2026-03-01"))
+    let said = told(&rate("2026-03-01"))
         .expect_err("no rate in January")
         .to_string();
     assert!(said.contains("no rate from USD holds on 2026-0"), "{said}");
@@ -271,17 +290,17 @@ fn a_tenant_without_a_past_gets_a_prior_and_no_accuracy() {
 
 #[test]
 fn the_common_shock_widens_and_does_not_move() {
-    let deals = vec![
-        Chance {
+    let deals: Vec<Chance> = (0..300)
+        .map(|deal| Chance {
+            key: DrawKey::of_deal(&format!("deal-{deal}")),
             amount: 10.0,
-            probability: 0.2
-        };
-        300
-    ];
-    let new = NewDeals {
-        expected: 20.0,
-        amounts: vec![(10.0, 1.0)],
-    };
+            probability: 0.2,
+        })
+        .collect();
+    let new = [NewDeals {
+        key: DrawKey::of_new_deals("rep-1"),
+        bands: vec![(15.0, Arc::new(vec![10.0])), (5.0, Arc::new(vec![5.0, 15.0]))],
+    }];
     let run = |shock| {
         simulate(
             50.0,
@@ -322,14 +341,14 @@ fn the_better_method_weighs_more_and_narrow_intervals_are_widened() {
 }
 
 /// Begin, amount, days until the end and whether it is won, owner.
-type Life = (i64, i64, Option<(i64, bool)>, u8);
+pub(super) type Life = (i64, i64, Option<(i64, bool)>, u8);
 
-fn lives() -> impl Strategy<Value = Vec<Life>> {
+pub(super) fn lives() -> impl Strategy<Value = Vec<Life>> {
     let end = prop::option::of((-20i64..200, any::<bool>()));
     prop::collection::vec((0i64..400, -50i64..100_000, end, 0u8..3), 0..40)
 }
 
-fn changes_of(lives: &[Life]) -> Vec<Change> {
+pub(super) fn changes_of(lives: &[Life]) -> Vec<Change> {
     let mut changes = Vec::new();
     for (n, (begins, amount, ends, owner)) in lives.iter().enumerate() {
         let ends = ends.map(|(after, won)| (begins + after, won));
@@ -339,7 +358,7 @@ fn changes_of(lives: &[Life]) -> Vec<Change> {
     changes
 }
 
-fn few() -> ForecastSettings {
+pub(super) fn few() -> ForecastSettings {
     ForecastSettings {
         draws: 200,
         past_draws: 100,

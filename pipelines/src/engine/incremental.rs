@@ -96,6 +96,7 @@ pub(crate) struct Engine {
     state: RwLock<State>,
     scratch: Mutex<Scratch>,
     position: AtomicU64,
+    version: AtomicU64,
     broken: Mutex<Option<String>>,
     spill: Arc<SpillFolder>,
 }
@@ -129,6 +130,7 @@ impl Engine {
             state: RwLock::new(State::new(keys)),
             scratch: Mutex::default(),
             position: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             broken: Mutex::default(),
             spill,
         })
@@ -144,6 +146,11 @@ impl Engine {
 
     pub(crate) fn set_position(&self, position: Position) {
         self.position.store(position.0, Ordering::Release);
+    }
+
+    /// Another number whenever rows may have changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     pub(crate) fn statistics(&self) -> StateStatistics {
@@ -258,7 +265,12 @@ impl Engine {
             .accumulate(prepared, local, touched.len(), known, &old)
             .map_err(&failed)?;
         let kept = stored(&columns).map_err(&failed)?;
-        self.state.write().commit(touched, kept);
+        {
+            let mut state = self.state.write();
+            state.commit(touched, kept);
+            // While no reader can see the change: who reads the number first and the rows then never takes old for new.
+            self.version.fetch_add(1, Ordering::Release);
+        }
         self.compact(touched.len())?;
         if !report {
             return Ok(None);

@@ -75,8 +75,10 @@ pub(crate) async fn forecasts(
     for forecast in &mut forecasts {
         forecast.rows.truncate(limit);
     }
+    // An answer about now may be of a moment ago, since which no deal changed.
+    let told = forecasts.iter().map(|forecast| forecast.as_of).min();
     let freshness = Freshness {
-        as_of: at,
+        as_of: told.unwrap_or(at),
         ..api.freshness(&caller.tenant_id)
     };
     let members = [
