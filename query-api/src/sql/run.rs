@@ -378,6 +378,8 @@ impl Rows {
         }
         let step = match timeout_at(self.deadline, self.steps.recv()).await {
             Ok(Some(step)) => step,
+            // It could not say so itself: a reader that stalls leaves its queue full past the deadline.
+            Ok(None) if Instant::now() >= self.deadline => Err(SqlError::time_limit(self.timeout_ms)),
             Ok(None) => Err(SqlError::internal("a query ended without a word")),
             Err(_) => {
                 self.stop.raise();

@@ -1,6 +1,6 @@
 //! The Flight SQL door, spoken to by the client of the Arrow project.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::{
     array::{AsArray as _, Int64Array, RecordBatch, StringArray},
@@ -10,13 +10,14 @@ use arrow_flight::sql::{
     CommandGetDbSchemas, CommandGetTables, CommandGetXdbcTypeInfo, SqlInfo, client::FlightSqlServiceClient,
 };
 use futures::TryStreamExt as _;
-use tokio::task::JoinHandle;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
     through::serve_flight,
     world::{CANARY, World},
 };
+use crate::settings::{ApiSettings, FlightSettings, SqlSettings};
 
 struct Open {
     world: World,
@@ -31,7 +32,11 @@ impl Drop for Open {
 }
 
 async fn open() -> Open {
-    let world = World::new().await;
+    open_with(ApiSettings::default()).await
+}
+
+async fn open_with(settings: ApiSettings) -> Open {
+    let world = World::with(settings).await;
     let (address, serving) = serve_flight(&world.api).await;
     Open {
         world,
@@ -240,4 +245,79 @@ async fn a_statement_belongs_to_the_key_that_prepared_it() {
             .expect_err("not its own");
         assert!(refused.to_string().contains("no prepared statement"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn malformed_bytes_end_their_own_connection_only() {
+    let door = open().await;
+    let mut neighbour = door.client("revops").await;
+    let address = door.address.trim_start_matches("http://");
+    let frames: [&[u8]; 5] = [
+        b"\xff\xff\xff\xff\xff\xff\xff\xff",
+        // A handshake of TLS that is none.
+        b"\x16\x03\x01\xff\xff\x01\x00",
+        // HTTP/2, then a frame far above every limit, and one for a stream that was never opened.
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\x00\x00\x00\x00\x00\x01",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x04\x08\x00\x00\x00\x00\x09\x00\x00\x00\x00",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    ];
+    for frame in frames {
+        let mut broken = TcpStream::connect(address).await.expect("connects");
+        broken.write_all(frame).await.expect("sent");
+        let _ = broken.write_all(frame).await;
+        let info = neighbour
+            .execute("SELECT 1".to_owned(), None)
+            .await
+            .expect("the neighbour is served");
+        assert_eq!(rows(&fetched(&mut neighbour, info).await), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_its_query_and_holds_up_nobody() {
+    let door = open_with(ApiSettings {
+        sql: SqlSettings {
+            timeout_ms: 1_500,
+            concurrent_queries_per_tenant: 1,
+            queue_ms: 500,
+            ..SqlSettings::default()
+        },
+        flight: FlightSettings {
+            max_rows: 100_000_000,
+            ..FlightSettings::default()
+        },
+        ..ApiSettings::default()
+    })
+    .await;
+    let mut client = door.client("revops").await;
+    // More than fits between the two ends.
+    let many =
+        "SELECT value, value || ' of a row that is long enough' AS text FROM generate_series(1, 20000000)";
+    let info = client.execute(many.to_owned(), None).await.expect("planned");
+    let ticket = info.endpoint[0].ticket.clone().expect("a ticket");
+    let unread = client.do_get(ticket).await.expect("begins");
+    // The only place of the tenant is taken, until the time of the query is over though nobody reads it.
+    let mut other = door.client("admin").await;
+    let info = other.execute("SELECT 1".to_owned(), None).await.expect("planned");
+    let ticket = info.endpoint[0].ticket.clone().expect("a ticket");
+    let mut refused = 0;
+    let answer = loop {
+        match other.do_get(ticket.clone()).await {
+            Ok(answer) => break answer,
+            Err(error) => {
+                assert!(error.to_string().contains("running already"), "{error}");
+                refused += 1;
+                assert!(refused < 5, "the place is never free again");
+            }
+        }
+    };
+    let answer: Vec<RecordBatch> = answer.try_collect().await.expect("rows");
+    assert_eq!(rows(&answer), 1);
+    assert!(refused > 0, "the unread query ran while the other was answered");
+    let read: Result<Vec<RecordBatch>, _> =
+        tokio::time::timeout(Duration::from_secs(20), unread.try_collect())
+            .await
+            .expect("the stream ends");
+    let refused = read.expect_err("cut off in the middle").to_string();
+    assert!(refused.contains("time") || refused.contains("limit"), "{refused}");
 }
