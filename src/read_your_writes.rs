@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use revgauge_contract::{
     Position, Timestamp,
     error::Failure,
-    score::{Alert, ChangeExplanation, DuplicateAccounts, EntityKind, EntityScores, ScoreService},
+    score::{
+        Alert, ChangeExplanation, DuplicateAccounts, EntityKind, EntityScores, RecordChanges, ScoreRows,
+        ScoreService,
+    },
     statistics::Knowledge,
 };
 use revgauge_journal::Journal;
@@ -113,11 +116,34 @@ impl ScoreService for ReadYourWrites {
         &self,
         tenant_id: &str,
         entity_kind: EntityKind,
+        rows: &ScoreRows,
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure> {
         self.caught.up_for(knowledge).await;
-        self.inner.table(tenant_id, entity_kind, at, knowledge).await
+        self.inner
+            .table(tenant_id, entity_kind, rows, at, knowledge)
+            .await
+    }
+
+    async fn own_records(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        ids: Option<&[String]>,
+    ) -> Result<Vec<Value>, Failure> {
+        self.caught.up().await;
+        self.inner.own_records(tenant_id, entity_kind, ids).await
+    }
+
+    async fn changed_since(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        revision: u64,
+    ) -> Result<Option<RecordChanges>, Failure> {
+        self.caught.up().await;
+        self.inner.changed_since(tenant_id, entity_kind, revision).await
     }
 
     async fn objects(
@@ -134,11 +160,12 @@ impl ScoreService for ReadYourWrites {
     async fn alerts(
         &self,
         tenant_id: &str,
+        ids: Option<&[String]>,
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<Alert>, Failure> {
         self.caught.up_for(knowledge).await;
-        self.inner.alerts(tenant_id, at, knowledge).await
+        self.inner.alerts(tenant_id, ids, at, knowledge).await
     }
 
     async fn duplicates(

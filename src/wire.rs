@@ -244,8 +244,15 @@ impl Node {
         // Scoring computes for long stretches: on a thread of its own it never stands before a request.
         let scoring_runtime = Threads::start("scoring", 1)?;
         if let Some(checkpoints) = &checkpoints {
-            let scoring = scoring_runtime.handle();
-            spawn_background(&live, scoring, &lake, &definitions, &background, &tasks);
+            let threads = scoring_runtime.handle();
+            spawn_background(
+                (&live, &scoring),
+                threads,
+                &lake,
+                &definitions,
+                &background,
+                &tasks,
+            );
             tasks.spawn(Arc::clone(&models).watch(background.clone()));
             tasks.spawn(Arc::clone(&models).retrain(background.clone()));
             let interval = Duration::from_millis(settings.server.scoring_checkpoint_interval_ms.max(1));
@@ -461,8 +468,8 @@ fn open_scoring(
 
 /// Scoring and maintenance, until told to stop.
 fn spawn_background(
-    live: &Arc<LiveScorer>,
-    scoring: &tokio::runtime::Handle,
+    (live, scoring): (&Arc<LiveScorer>, &Arc<Scoring>),
+    threads: &tokio::runtime::Handle,
     lake: &Arc<Lake>,
     definitions: &Arc<DefinitionHistory>,
     stop: &CancellationToken,
@@ -471,7 +478,8 @@ fn spawn_background(
     let (scorer, history, stopping) = (Arc::clone(live), Arc::clone(definitions), stop.clone());
     tasks.spawn(async move { history.apply(&scorer, &stopping).await });
     let (stop_scoring, scoring_stopped) = tokio::sync::watch::channel(false);
-    tasks.spawn_on(Arc::clone(live).run(scoring_stopped), scoring);
+    tasks.spawn_on(Arc::clone(live).run(scoring_stopped.clone()), threads);
+    tasks.spawn_on(Arc::clone(scoring).keep_rows(scoring_stopped), threads);
     let stopping = stop.clone();
     tasks.spawn(async move {
         stopping.cancelled().await;

@@ -112,6 +112,17 @@ impl Gatherer<'_> {
             .collect())
     }
 
+    /// Deals as their records and histories give them, without activity, people and texts.
+    pub(crate) async fn deals_alone(&self, which: Which<'_>) -> Result<Vec<DealFacts>, Failure> {
+        let grouped = self.group(EntityKind::Deal, which);
+        let history = rows::histories(&self.rows("deal_history", &grouped, which).await?, &grouped);
+        let directory = self.directory.read();
+        let deals = grouped.ids.iter().zip(history);
+        Ok(deals
+            .map(|(id, history)| deal_facts(&directory, id, Vec::new(), history, HashMap::new()))
+            .collect())
+    }
+
     /// Histories alone, of all living deals: what the stage medians are from.
     pub(crate) async fn histories(&self) -> Result<Vec<DealHistory>, Failure> {
         let grouped = self.group(EntityKind::Deal, Which::All);

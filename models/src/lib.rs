@@ -22,6 +22,7 @@ pub mod win;
 
 mod assembly;
 mod fingerprint;
+mod kept;
 mod packing;
 #[cfg(test)]
 mod sample;

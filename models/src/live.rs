@@ -41,6 +41,7 @@ pub use snapshot::{Held, SNAPSHOT_LAYOUT, Snapshot};
 
 use crate::{
     definitions::Definitions,
+    kept::Touch,
     service::{Scoring, TenantCuts, TierMemory},
 };
 use emitted::{Emitted, Update};
@@ -333,6 +334,11 @@ impl LiveScorer {
         let mut memory = self.memory.write();
         let mut timers = self.timers.lock();
         for update in updates {
+            if let Update::Cuts { tenant, .. } = &update {
+                // Priorities and stalls are read against the population.
+                let kinds = [EntityKind::Contact, EntityKind::Deal];
+                self.scoring.kept.renew_all(Some(tenant), &kinds);
+            }
             memory.take(update, &mut timers);
         }
     }
@@ -383,6 +389,7 @@ impl StatisticsListener for LiveScorer {
             drained.await;
         }
         let touched = self.touched(&changed);
+        self.mark_kept(&touched);
         let mut state = self.state.lock();
         state.applied = state.applied.max(position);
         state.as_of = state.as_of.max(as_of);
@@ -401,6 +408,10 @@ impl StatisticsListener for LiveScorer {
 /// What a call of the listener touched.
 struct Heard {
     queued: Vec<(EntityKind, Arc<str>, Arc<str>)>,
+    /// Entities whose records changed.
+    records: Vec<(EntityKind, Arc<str>, Arc<str>)>,
+    /// Accounts of which fit or intent may have moved, which their contacts' priorities read.
+    leading: Vec<(Arc<str>, Arc<str>)>,
     restaged: BTreeSet<Arc<str>>,
 }
 
@@ -409,6 +420,8 @@ impl LiveScorer {
     fn touched(&self, changed: &[Changed]) -> Heard {
         let mut heard = Heard {
             queued: Vec::new(),
+            records: Vec::new(),
+            leading: Vec::new(),
             restaged: BTreeSet::new(),
         };
         for Changed { pipeline, rows } in changed {
@@ -419,19 +432,69 @@ impl LiveScorer {
                     (EntityKind::Deal, touched.deals),
                 ];
                 for (kind, ids) in kinds {
-                    heard
-                        .queued
-                        .extend(ids.into_iter().map(|id| (kind, Arc::clone(&tenant), id)));
+                    let named = ids.into_iter().map(|id| (kind, Arc::clone(&tenant), id));
+                    heard.records.extend(named);
                 }
                 if touched.stages {
                     heard.restaged.insert(tenant);
                 }
             }
         }
+        heard.queued.extend(heard.records.iter().cloned());
         for Changed { pipeline, rows } in changed {
+            let before = heard.queued.len();
             queue::entities_of(&self.scoring.directories, pipeline, rows, &mut heard.queued);
+            match &**pipeline {
+                "account_signals" => {
+                    let accounts = heard.queued[before..].iter();
+                    heard
+                        .leading
+                        .extend(accounts.map(|(_, tenant, id)| (Arc::clone(tenant), Arc::clone(id))));
+                }
+                "deal_history" => heard.records.extend(heard.queued[before..].iter().cloned()),
+                _ => {}
+            }
         }
         heard
+    }
+
+    /// Marks what kept rows have to be made again for.
+    fn mark_kept(&self, heard: &Heard) {
+        let kept = &self.scoring.kept;
+        if !kept.any() {
+            return;
+        }
+        kept.touch(&heard.queued, Touch::Scores);
+        kept.touch(&heard.records, Touch::Record);
+        // Contacts and deals name their account, and contacts are called in its order.
+        let accounts = heard
+            .records
+            .iter()
+            .filter(|(kind, _, _)| *kind == EntityKind::Account);
+        let named = accounts.map(|(_, tenant, id)| (tenant, id, Touch::Record));
+        let led = heard
+            .leading
+            .iter()
+            .map(|(tenant, id)| (tenant, id, Touch::Scores));
+        for (tenant, account, what) in named.chain(led) {
+            let Some(directory) = self.scoring.directories.loaded(tenant) else {
+                continue;
+            };
+            let below = {
+                let directory = directory.read();
+                let of =
+                    |kind, ids: Vec<Arc<str>>| ids.into_iter().map(move |id| (kind, Arc::clone(tenant), id));
+                let mut below: Vec<_> = of(EntityKind::Contact, directory.contacts_of(account)).collect();
+                if what == Touch::Record {
+                    below.extend(of(EntityKind::Deal, directory.deals_of(account)));
+                }
+                below
+            };
+            kept.touch(&below, what);
+        }
+        for tenant in &heard.restaged {
+            kept.change_all(tenant, EntityKind::Deal);
+        }
     }
 }
 

@@ -23,21 +23,26 @@ use revgauge_contract::{
     Clock, ErrorKind, Timestamp,
     error::Failure,
     models::ModelTarget,
-    score::{Alert, ChangeExplanation, DuplicateAccounts, EntityKind, EntityScores, ScoreService},
+    score::{
+        Alert, ChangeExplanation, DuplicateAccounts, EntityKind, EntityScores, RecordChanges, ScoreRows,
+        ScoreService,
+    },
     statistics::{Knowledge, StatisticsSource},
     text::TextSignal,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::kept::KeptSettings;
 pub use drift::DriftLook;
 pub(crate) use memory::log_entries;
 pub use memory::{Memories, TenantCuts, TierLog, TierMemory};
-pub(crate) use view::{ContactView, Tiers, View, account_scores, contact_scores};
+pub(crate) use view::{AccountView, ContactView, Tiers, View, account_scores, contact_scores};
 
 use crate::{
     definitions::{Definitions, history::History},
     gather::{Directories, DirectorySettings, Which},
+    kept::{KINDS, Kept},
     win::Served,
 };
 
@@ -51,6 +56,8 @@ pub struct ScoringSettings {
     pub explain_events: usize,
     /// Directories of past instants.
     pub directories: DirectorySettings,
+    /// Rows of scores kept between questions.
+    pub kept: KeptSettings,
 }
 
 impl Default for ScoringSettings {
@@ -59,6 +66,7 @@ impl Default for ScoringSettings {
             chunk_entities: 2_000,
             explain_events: 500,
             directories: DirectorySettings::default(),
+            kept: KeptSettings::default(),
         }
     }
 }
@@ -72,6 +80,7 @@ pub struct Scoring {
     pub(crate) directories: Arc<Directories>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: ScoringSettings,
+    pub(crate) kept: Kept,
     definitions: RwLock<HashMap<Option<Arc<str>>, Sets>>,
     memories: RwLock<Memories>,
     /// Trained models by tenant and what they predict.
@@ -105,6 +114,7 @@ impl Scoring {
             source,
             directories: Arc::new(Directories::new(settings.directories.clone())),
             clock,
+            kept: Kept::new(settings.kept.clone()),
             settings,
             definitions: RwLock::new(std::iter::once((None, first)).collect()),
             memories: RwLock::default(),
@@ -117,6 +127,7 @@ impl Scoring {
     /// Answers as of an earlier instant are given by the model of that instant (S-2).
     pub fn set_models(&self, tenant_id: &str, target: ModelTarget, models: WinModels) {
         self.models.write().insert((tenant_id.into(), target), models);
+        self.kept.renew_all(Some(tenant_id), &KINDS);
     }
 
     /// The model of a tenant in force: the latest, or the one of an instant.
@@ -145,6 +156,7 @@ impl Scoring {
         sets.retain(|(at, _)| *at != since);
         sets.push((since, definitions));
         sets.sort_by_key(|(at, _)| *at);
+        self.kept.renew_all(tenant_id, &KINDS);
     }
 
     /// Replaces all sets by what was in force when. The first set also answers for every instant before it.
@@ -165,6 +177,7 @@ impl Scoring {
         }
         if !history.is_empty() {
             *self.definitions.write() = all;
+            self.kept.renew_all(None, &KINDS);
         }
     }
 
@@ -210,6 +223,33 @@ impl Scoring {
 
     pub(crate) async fn view(&self, tenant_id: &str, knowledge: Knowledge) -> Result<View, Failure> {
         View::open(self, tenant_id, knowledge).await
+    }
+
+    /// Alerts of open deals, looked at anew.
+    pub(crate) async fn alerts_at(
+        &self,
+        tenant_id: &str,
+        ids: Option<&[String]>,
+        at: Timestamp,
+        knowledge: Knowledge,
+    ) -> Result<Vec<Alert>, Failure> {
+        let view = self.view(tenant_id, knowledge).await?;
+        let deals: Vec<Arc<str>> = match ids {
+            Some(ids) => {
+                let known = ids
+                    .iter()
+                    .filter_map(|id| view.resolve(EntityKind::Deal, id).ok());
+                known.collect::<BTreeSet<_>>().into_iter().collect()
+            }
+            None => view.open_deals(),
+        };
+        let mut alerts = Vec::new();
+        for ids in deals.chunks(self.settings.chunk_entities.max(1)) {
+            for facts in view.deals(Which::These(ids), at).await? {
+                alerts.extend(crate::deal::deal_alerts(&view.definitions, &facts, at));
+            }
+        }
+        Ok(alerts)
     }
 
     /// What was known at an instant; the live state when it is not yet past, which saves a replay.
@@ -286,11 +326,37 @@ impl ScoreService for Scoring {
         &self,
         tenant_id: &str,
         entity_kind: EntityKind,
+        rows: &ScoreRows,
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure> {
+        if knowledge == Knowledge::Now
+            && let Some(kept) = self.kept_table(tenant_id, entity_kind, rows).await?
+        {
+            return Ok(kept);
+        }
         let view = self.view(tenant_id, knowledge).await?;
-        table::all(&view, entity_kind, at, self.settings.chunk_entities).await
+        table::all(&view, entity_kind, rows, at, self.settings.chunk_entities).await
+    }
+
+    async fn own_records(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        ids: Option<&[String]>,
+    ) -> Result<Vec<Value>, Failure> {
+        let view = self.view(tenant_id, Knowledge::Now).await?;
+        let at = self.clock.now();
+        objects::own(&view, entity_kind, ids, at, self.settings.chunk_entities).await
+    }
+
+    async fn changed_since(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        revision: u64,
+    ) -> Result<Option<RecordChanges>, Failure> {
+        Ok(self.kept.changed_since(tenant_id, entity_kind, revision))
     }
 
     async fn objects(
@@ -311,18 +377,21 @@ impl ScoreService for Scoring {
     async fn alerts(
         &self,
         tenant_id: &str,
+        ids: Option<&[String]>,
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<Alert>, Failure> {
-        let view = self.view(tenant_id, knowledge).await?;
-        let open = view.open_deals();
-        let mut alerts = Vec::new();
-        for ids in open.chunks(self.settings.chunk_entities.max(1)) {
-            for facts in view.deals(Which::These(ids), at).await? {
-                alerts.extend(crate::deal::deal_alerts(&view.definitions, &facts, at));
-            }
+        let kept = match knowledge {
+            Knowledge::Now => self.kept_alerts(tenant_id, ids).await?,
+            Knowledge::At(_) => None,
+        };
+        let mut alerts = match kept {
+            Some(kept) => kept,
+            None => self.alerts_at(tenant_id, ids, at, knowledge).await?,
+        };
+        if ids.is_none() {
+            alerts.extend(self.drift_alerts(tenant_id, knowledge));
         }
-        alerts.extend(self.drift_alerts(tenant_id, knowledge));
         let rank = |alert: &Alert| match alert.severity.as_str() {
             "high" => 0,
             "medium" => 1,

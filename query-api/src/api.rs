@@ -38,7 +38,7 @@ use crate::{
     reports::{Catalogue, ReportError, SavedReports},
     rest::{self, StatusSource, Streams},
     settings::ApiSettings,
-    sql::{CatalogSource, LaterQueries, Outlines, Slots, base_session},
+    sql::{CatalogSource, KeptRecords, LaterQueries, Outlines, Slots, base_session},
     web::{self, WebState},
 };
 
@@ -117,6 +117,7 @@ pub struct Api {
     pub(crate) metrics: PrometheusHandle,
     pub(crate) base_session: Arc<SessionState>,
     pub(crate) outlines: Outlines,
+    pub(crate) kept_records: Arc<KeptRecords>,
     pub(crate) slots: Slots,
     pub(crate) streams: Arc<Streams>,
     pub(crate) metric_definitions: Arc<Metrics>,
@@ -222,6 +223,7 @@ impl Api {
             desk: OnceLock::new(),
             started_us: parts.clock.now().micros(),
             clock: parts.clock,
+            kept_records: Arc::new(KeptRecords::new(parts.settings.sql.kept_records)),
             settings: parts.settings,
             query_runtime: parts.query_runtime,
             metrics: parts.metrics,
@@ -256,6 +258,11 @@ impl Api {
     /// Scores and objects as a caller sees them.
     pub(crate) fn scores(&self, caller: &Caller) -> Arc<dyn ScoreService> {
         self.scores_of(&self.sight(caller))
+    }
+
+    /// Scores and objects as they are, for tables that stand behind the wall of a session and for nothing else.
+    pub(crate) fn scores_behind_the_wall(&self) -> Arc<dyn ScoreService> {
+        Arc::clone(&self.scores)
     }
 
     /// [`Self::scores`] for a sight already made.

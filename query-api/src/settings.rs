@@ -234,6 +234,9 @@ pub struct SqlSettings {
     pub hold_back_bytes: usize,
     /// Partitions of one query, about the threads it uses.
     pub partitions: usize,
+    /// Rows of `contacts`, `accounts` and `deals` kept between queries, of each of them and each tenant, about 300 bytes a
+    /// row; a larger table is computed at each query. 0 keeps none.
+    pub kept_records: usize,
 }
 
 impl Default for SqlSettings {
@@ -251,6 +254,7 @@ impl Default for SqlSettings {
             queue_batches: 4,
             hold_back_bytes: 1 << 20,
             partitions: 2,
+            kept_records: 1_000_000,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Scores as values: what a score is, what it is made of, how it changed, and the feed's schema.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
 };
 
@@ -127,6 +127,8 @@ pub struct Alert {
     pub advice: String,
     /// Since when the rule holds, where known.
     pub since: Option<Timestamp>,
+    /// The instant it was looked at.
+    pub as_of: Timestamp,
 }
 
 /// Accounts that look like one company but are not merged in the CRM (SO-68).
@@ -233,6 +235,50 @@ pub fn score_changes() -> SchemaRef {
     Arc::clone(&SCORE_CHANGES)
 }
 
+/// Which rows and columns of [`scores_table`] are asked for, so that no others are computed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScoreRows {
+    /// Canonical ids; all when `None`.
+    pub ids: Option<Vec<String>>,
+    /// Names of scores; all when `None`.
+    pub scores: Option<BTreeSet<String>>,
+    /// Columns that are read; all when `None`. Any other may hold anything of its type.
+    pub columns: Option<BTreeSet<String>>,
+}
+
+impl ScoreRows {
+    /// Every row and column.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Whether a score is asked for.
+    #[must_use]
+    pub fn wants_score(&self, name: &str) -> bool {
+        self.scores.as_ref().is_none_or(|scores| scores.contains(name))
+    }
+
+    /// Whether a column is read.
+    #[must_use]
+    pub fn reads(&self, column: &str) -> bool {
+        self.columns
+            .as_ref()
+            .is_none_or(|columns| columns.contains(column))
+    }
+}
+
+/// What changed between two revisions of a tenant's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordChanges {
+    /// The revision now, to be asked about next time; never zero.
+    pub revision: u64,
+    /// Canonical ids whose records may be others, or are gone.
+    pub ids: Vec<String>,
+    /// These are all there are: what was read before is to be forgotten.
+    pub whole: bool,
+}
+
 /// Answers for scores, now and as of the past. Implemented by `models`, called by every door.
 #[async_trait]
 pub trait ScoreService: Send + Sync {
@@ -277,7 +323,11 @@ pub trait ScoreService: Send + Sync {
         to: Timestamp,
     ) -> Result<Vec<ChangeExplanation>, Failure>;
 
-    /// Scores of all entities of a kind, in long form: columns of [`scores_table`].
+    /// Scores of the entities of a kind, in long form: columns of [`scores_table`].
+    ///
+    /// About the past, every row is for `at`. About now, each row says in `as_of` for which instant it is: `at`, or where
+    /// rows are kept and neither names nor explanations are asked for, one shortly before. Its value is what scoring at
+    /// that instant gave.
     ///
     /// # Errors
     /// What the statistics met.
@@ -285,9 +335,38 @@ pub trait ScoreService: Send + Sync {
         &self,
         tenant_id: &str,
         entity_kind: EntityKind,
+        rows: &ScoreRows,
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure>;
+
+    /// Like [`Self::objects`] as of now, without what is known of a deal's people and texts: the CRM's own fields, and what
+    /// follows from its history. Costs a fraction of it.
+    ///
+    /// # Errors
+    /// What the statistics met.
+    async fn own_records(
+        &self,
+        tenant_id: &str,
+        entity_kind: EntityKind,
+        ids: Option<&[String]>,
+    ) -> Result<Vec<Value>, Failure> {
+        self.objects(tenant_id, entity_kind, ids, Knowledge::Now).await
+    }
+
+    /// Which records of a kind may answer [`Self::own_records`] otherwise than at an earlier revision; `None` when that is
+    /// not followed, so that nobody keeps answers. Everything acknowledged before the call is in it.
+    ///
+    /// # Errors
+    /// What the statistics met.
+    async fn changed_since(
+        &self,
+        _tenant_id: &str,
+        _entity_kind: EntityKind,
+        _revision: u64,
+    ) -> Result<Option<RecordChanges>, Failure> {
+        Ok(None)
+    }
 
     /// CRM state of all objects of a kind as JSON records: contacts, accounts, deals with derived facts
     /// (`contact_keys`, `stage_entered_at`, `slips`, ...). `ids` limits to some.
@@ -302,13 +381,15 @@ pub trait ScoreService: Send + Sync {
         knowledge: Knowledge,
     ) -> Result<Vec<Value>, Failure>;
 
-    /// Alerts that hold at the instant, most severe first.
+    /// Alerts that hold at the instant, most severe first; with ids those of these deals alone. About now, an alert may be
+    /// told as it stood shortly before: see [`Alert::as_of`].
     ///
     /// # Errors
     /// What the statistics met.
     async fn alerts(
         &self,
         tenant_id: &str,
+        ids: Option<&[String]>,
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<Alert>, Failure>;

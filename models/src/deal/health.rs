@@ -130,6 +130,7 @@ pub fn deal_alerts(defs: &Definitions, facts: &DealFacts, at: Timestamp) -> Vec<
                 since: began(defs, facts, &recency, (name, rule, &measured), at),
                 message: measured.reason,
                 advice: rule.advice.clone(),
+                as_of: at,
             };
             (rule, alert)
         })

@@ -19,6 +19,7 @@ use crate::{
     assembly::Detail,
     deal::score_deal,
     gather::Which,
+    kept::Scored,
     service::{ContactView, View, account_scores, contact_scores},
 };
 
@@ -156,6 +157,9 @@ impl LiveScorer {
         ids: &[Arc<str>],
         pass: Pass,
     ) -> Result<Turn, Failure> {
+        // Before the facts are read: what is touched meanwhile stays marked.
+        let kept = [EntityKind::Contact, EntityKind::Account, EntityKind::Deal]
+            .map(|kind| (kind, self.scoring.kept.revision(tenant, kind)));
         let view = View::live(&self.scoring, tenant, self.cuts(tenant)).await?;
         let mut writer = Writer::new(self, &view, pass);
         let living = writer.part_gone(kind, ids);
@@ -164,6 +168,13 @@ impl LiveScorer {
             EntityKind::Account => writer.accounts(&living).await?,
             EntityKind::Deal => writer.deals(&living).await?,
             EntityKind::Tenant => {}
+        }
+        for (kind, revision) in kept {
+            let rows = writer
+                .scored
+                .extract_if(.., |(of, _)| *of == kind)
+                .map(|(_, row)| row);
+            self.scoring.kept.put(tenant, kind, revision, pass.at, rows);
         }
         Ok(writer.turn)
     }
@@ -175,6 +186,9 @@ pub(super) struct Writer<'a> {
     pub(super) view: &'a View,
     pub(super) pass: Pass,
     pub(super) turn: Turn,
+    /// What was scored, for the kept rows.
+    scored: Vec<(EntityKind, Scored)>,
+    keeps: bool,
     /// What this turn says already: memory moves on only when the feed holds it.
     saying: HashMap<(EntityKind, Arc<str>, usize), Said>,
 }
@@ -186,6 +200,8 @@ impl<'a> Writer<'a> {
             view,
             pass,
             turn: Turn::default(),
+            scored: Vec::new(),
+            keeps: scorer.scoring.kept.any(),
             saying: HashMap::new(),
         }
     }
@@ -273,6 +289,12 @@ impl<'a> Writer<'a> {
                 priority,
             });
             let look_at = crossing::contact_look_at(&view.definitions, &view.cuts, &told, at);
+            if self.keeps {
+                let mut scores = told.clone();
+                scores.extend(view.lead_chance(&facts, at, Detail::Value));
+                self.scored
+                    .push((EntityKind::Contact, view.kept_contact(&facts, scores)));
+            }
             if !self.differs(EntityKind::Contact, id, &told) {
                 self.note(EntityKind::Contact, id, &[], look_at);
                 continue;
@@ -298,6 +320,10 @@ impl<'a> Writer<'a> {
             let full = score_account(&view.definitions, &account.facts, at, Detail::Full);
             self.tell_members(&account.members, &full);
             let told = account_scores(account.scores);
+            if self.keeps {
+                let row = view.kept_account(&account.facts, told.clone());
+                self.scored.push((EntityKind::Account, row));
+            }
             if self.differs(EntityKind::Account, id, &told) {
                 self.tell(EntityKind::Account, id, &account_scores(full), None);
             } else {
@@ -336,6 +362,17 @@ impl<'a> Writer<'a> {
                 .entry(&view.tenant_id, EntityKind::Contact, id)
                 .is_some();
             let priority = view.prioritise(&facts.contact_id, scores, Some(account), &tiers);
+            if self.keeps {
+                let member = ContactView {
+                    facts: Default::default(),
+                    scores: scores.clone(),
+                    priority: priority.clone(),
+                };
+                let mut told = contact_scores(member);
+                told.extend(view.lead_chance(facts, self.pass.at, Detail::Value));
+                self.scored
+                    .push((EntityKind::Contact, view.kept_contact(facts, told)));
+            }
             let told = [priority];
             if known && self.differs(EntityKind::Contact, id, &told) {
                 let look_at = crossing::contact_look_at(&view.definitions, &view.cuts, &told, self.pass.at);
@@ -362,6 +399,10 @@ impl<'a> Writer<'a> {
                 .map(String::as_str);
             let told = [score_deal(&view.definitions, &facts, at, previous, Detail::Value)];
             let look_at = crossing::deal_look_at(&view.definitions, &facts, &told[0], at);
+            if self.keeps {
+                let row = view.kept_deal(&facts, told[0].clone(), at);
+                self.scored.push((EntityKind::Deal, row));
+            }
             if self.differs(EntityKind::Deal, id, &told) {
                 let told = [score_deal(&view.definitions, &facts, at, previous, Detail::Full)];
                 self.tell(EntityKind::Deal, id, &told, look_at);

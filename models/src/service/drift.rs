@@ -48,6 +48,10 @@ impl Scoring {
         let Some(serving) = self.model(tenant_id, target, knowledge) else {
             return Vec::new();
         };
+        let as_of = match knowledge {
+            Knowledge::Now => self.clock.now(),
+            Knowledge::At(at) => at,
+        };
         let held = self.drift_looks.read();
         let looks = held.get(tenant_id).map_or(&[][..], Vec::as_slice);
         let stood: Vec<&DriftLook> = looks
@@ -69,7 +73,7 @@ impl Scoring {
                     .take_while(|look| look.alarms.iter().any(|found| found.rule == alarm.rule))
                     .last()
                     .map(|look| look.at);
-                alert(tenant_id, target, serving.version, alarm, since)
+                alert(tenant_id, target, serving.version, alarm, since, as_of)
             })
             .collect()
     }
@@ -81,6 +85,7 @@ fn alert(
     version: u32,
     alarm: &DriftAlarm,
     since: Option<Timestamp>,
+    as_of: Timestamp,
 ) -> Alert {
     // A wrong probability misleads now; a moved population may come to.
     let severity = match alarm.rule {
@@ -98,5 +103,6 @@ fn alert(
             target.as_str()
         ),
         since,
+        as_of,
     }
 }

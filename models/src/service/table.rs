@@ -1,12 +1,12 @@
 //! Scores of all entities of a kind in long form.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::array::{ArrayRef, Float64Builder, RecordBatch, StringViewBuilder, TimestampMicrosecondBuilder};
 use revgauge_contract::{
     ErrorKind, Timestamp,
     error::Failure,
-    score::{EntityKind, Score, scores_table},
+    score::{EntityKind, Score, ScoreRows, scores_table},
     statistics::Knowledge,
 };
 
@@ -18,19 +18,26 @@ use crate::{assembly::Detail, directory::first, facts::Fields, gather::Which};
 pub(super) async fn all(
     view: &View,
     kind: EntityKind,
+    asked: &ScoreRows,
     at: Timestamp,
     chunk: usize,
 ) -> Result<Vec<RecordBatch>, Failure> {
-    let ids = view.directory.read().ids(kind);
+    let ids: Vec<Arc<str>> = match &asked.ids {
+        Some(ids) => {
+            let known = ids.iter().filter_map(|id| view.resolve(kind, id).ok());
+            known.collect::<BTreeSet<_>>().into_iter().collect()
+        }
+        None => view.directory.read().ids(kind),
+    };
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     match view.knowledge {
-        Knowledge::At(_) => Ok(vec![batch(view, kind, Which::All, at).await?]),
-        Knowledge::Now => {
+        Knowledge::At(_) if asked.ids.is_none() => Ok(vec![batch(view, kind, asked, Which::All, at).await?]),
+        _ => {
             let mut batches = Vec::new();
             for ids in ids.chunks(chunk.max(1)) {
-                batches.push(batch(view, kind, Which::These(ids), at).await?);
+                batches.push(batch(view, kind, asked, Which::These(ids), at).await?);
             }
             Ok(batches)
         }
@@ -40,6 +47,7 @@ pub(super) async fn all(
 async fn batch(
     view: &View,
     kind: EntityKind,
+    asked: &ScoreRows,
     which: Which<'_>,
     at: Timestamp,
 ) -> Result<RecordBatch, Failure> {
@@ -48,13 +56,13 @@ async fn batch(
         Which::These(ids) => Some(ids),
     };
     let tiers = view.tiers(kind, ids).await?;
-    let mut table = Table::new(view, kind, at);
+    let mut table = Table::new(view, kind, asked, at);
     match kind {
         EntityKind::Contact => {
             for contact in view.contacts(which, at, Detail::Full, &tiers).await? {
                 let (id, account) = (contact.facts.contact_id.clone(), contact.facts.account_id.clone());
                 let fields = contact.facts.fields.clone();
-                let scores = view.told_contact_scores(contact, at);
+                let scores = view.told_contact_scores(contact, at, Detail::Full);
                 table.append(&id, account.as_deref(), &fields, &scores);
             }
         }
@@ -99,6 +107,8 @@ pub(super) fn name(fields: &Fields) -> Option<String> {
 struct Table<'a> {
     view: &'a View,
     kind: EntityKind,
+    asked: &'a ScoreRows,
+    explained: [bool; 3],
     at: Timestamp,
     text: [StringViewBuilder; 14],
     values: Float64Builder,
@@ -106,10 +116,12 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn new(view: &'a View, kind: EntityKind, at: Timestamp) -> Self {
+    fn new(view: &'a View, kind: EntityKind, asked: &'a ScoreRows, at: Timestamp) -> Self {
         Self {
             view,
             kind,
+            asked,
+            explained: ["reasons", "contributions", "facts"].map(|column| asked.reads(column)),
             at,
             text: std::array::from_fn(|_| StringViewBuilder::new()),
             values: Float64Builder::new(),
@@ -120,16 +132,24 @@ impl<'a> Table<'a> {
     fn append(&mut self, id: &str, account: Option<&str>, fields: &Fields, scores: &[Score]) {
         let name = name(fields);
         let owner = first(fields, &["owner_id"]);
-        for score in scores {
+        let [reasoned, contributed, stated] = self.explained;
+        for score in scores.iter().filter(|score| self.asked.wants_score(&score.name)) {
             let reasons: Vec<&str> = score
                 .contributions
                 .iter()
-                .filter(|part| part.factor != "base")
+                .filter(|part| reasoned && part.factor != "base")
                 .take(3)
                 .map(|part| part.reason.as_str())
                 .collect();
-            let contributions = serde_json::to_string(&score.contributions).unwrap_or_default();
-            let facts = serde_json::to_string(&score.facts).unwrap_or_default();
+            let json = |wanted: bool, text: fn(&Score) -> serde_json::Result<String>| {
+                if wanted {
+                    text(score).unwrap_or_default()
+                } else {
+                    String::new()
+                }
+            };
+            let contributions = json(contributed, |score| serde_json::to_string(&score.contributions));
+            let facts = json(stated, |score| serde_json::to_string(&score.facts));
             let texts: [Option<&str>; 14] = [
                 Some(&self.view.tenant_id),
                 Some(self.kind.as_str()),

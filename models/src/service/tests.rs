@@ -7,7 +7,7 @@ use revgauge_contract::{
     Timestamp,
     event::EventDraft,
     models::{DriftAlarm, DriftRule},
-    score::{EntityKind, EntityScores, ScoreService, scores_table},
+    score::{EntityKind, EntityScores, ScoreRows, ScoreService, scores_table},
     statistics::Knowledge,
     time::ManualClock,
 };
@@ -244,14 +244,14 @@ fn tables_objects_alerts_and_keys_agree_with_single_answers() {
         let scoring = scoring(&Layer1::of(drafts));
         let at = day(60.0);
         let table = scoring
-            .table(TENANT, EntityKind::Contact, at, Knowledge::Now)
+            .table(TENANT, EntityKind::Contact, &ScoreRows::all(), at, Knowledge::Now)
             .await
             .expect("a table");
         assert_eq!(table[0].schema(), scores_table());
         let rows: usize = table.iter().map(RecordBatch::num_rows).sum();
         assert_eq!(rows, 2 * 4, "two contacts with four scores each");
         let past = scoring
-            .table(TENANT, EntityKind::Deal, at, Knowledge::At(at))
+            .table(TENANT, EntityKind::Deal, &ScoreRows::all(), at, Knowledge::At(at))
             .await
             .expect("a table");
         assert_eq!(past.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
@@ -281,7 +281,10 @@ fn tables_objects_alerts_and_keys_agree_with_single_answers() {
             .await
             .expect("keys");
         assert_eq!(keys, ["c1", "jo@acme.io"]);
-        let alerts = scoring.alerts(TENANT, at, Knowledge::Now).await.expect("alerts");
+        let alerts = scoring
+            .alerts(TENANT, None, at, Knowledge::Now)
+            .await
+            .expect("alerts");
         assert!(
             alerts
                 .iter()
@@ -323,7 +326,7 @@ fn drift_of_the_serving_model_stands_among_the_alerts_while_that_version_serves(
         };
         let found = async |knowledge| -> Vec<(String, String, Option<Timestamp>)> {
             let alerts = scoring
-                .alerts(TENANT, day(60.0), knowledge)
+                .alerts(TENANT, None, day(60.0), knowledge)
                 .await
                 .expect("alerts");
             let of_tenant = alerts

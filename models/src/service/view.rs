@@ -272,6 +272,11 @@ impl View {
             .collect())
     }
 
+    /// Facts of deals as their records and histories give them: without activity, people and texts.
+    pub(crate) async fn deals_alone(&self, which: Which<'_>) -> Result<Vec<DealFacts>, Failure> {
+        self.gatherer().deals_alone(which).await
+    }
+
     /// Facts of deals with their people.
     pub(crate) async fn deals(&self, which: Which<'_>, at: Timestamp) -> Result<Vec<DealFacts>, Failure> {
         let mut deals = self.gatherer().deals(which).await?;
@@ -309,15 +314,23 @@ impl View {
     }
 
     /// The scores of a contact in the order they are told, with its chance of a deal where a model of leads is in force.
-    pub(super) fn told_contact_scores(&self, contact: ContactView, at: Timestamp) -> Vec<Score> {
-        let chance = self.leads.as_ref().map(|served| {
-            let facts = &contact.facts;
-            let in_deals = self.directory.read().deals_of_contact(&facts.contact_id).len();
-            lead_score(served, facts, in_deals, at, Detail::Full)
-        });
+    pub(crate) fn told_contact_scores(
+        &self,
+        contact: ContactView,
+        at: Timestamp,
+        detail: Detail,
+    ) -> Vec<Score> {
+        let chance = self.lead_chance(&contact.facts, at, detail);
         let mut scores = contact_scores(contact);
         scores.extend(chance);
         scores
+    }
+
+    /// A contact's chance of a deal, where a model of leads is in force.
+    pub(crate) fn lead_chance(&self, facts: &ContactFacts, at: Timestamp, detail: Detail) -> Option<Score> {
+        let served = self.leads.as_ref()?;
+        let in_deals = self.directory.read().deals_of_contact(&facts.contact_id).len();
+        Some(lead_score(served, facts, in_deals, at, detail))
     }
 
     /// The tenant's stage medians as its histories say at an instant.
@@ -351,7 +364,7 @@ impl View {
                 contacts
                     .into_iter()
                     .next()
-                    .map(|contact| self.told_contact_scores(contact, at))
+                    .map(|contact| self.told_contact_scores(contact, at, Detail::Full))
             }
             EntityKind::Account => {
                 let accounts = self.accounts(one, at, Detail::Full).await?;

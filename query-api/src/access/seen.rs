@@ -15,7 +15,8 @@ use revgauge_contract::{
     position::{Cursor, Position},
     reports::{AttributedCredit, AttributionModel, ReportService, WaterfallPart, WaterfallQuestion},
     score::{
-        Alert, ChangeExplanation, Contribution, DuplicateAccounts, EntityKind, EntityScores, ScoreService,
+        Alert, ChangeExplanation, Contribution, DuplicateAccounts, EntityKind, EntityScores, ScoreRows,
+        ScoreService,
     },
     statistics::Knowledge,
     text::TextSignal,
@@ -161,10 +162,23 @@ impl ScoreService for SeenScores {
         &self,
         tenant_id: &str,
         entity_kind: EntityKind,
+        rows: &ScoreRows,
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure> {
-        let batches = self.inner.table(tenant_id, entity_kind, at, knowledge).await?;
+        let mut rows = rows.clone();
+        if let Some(columns) = &mut rows.columns {
+            // What tells whose a row is.
+            columns.extend(["tenant_id", "entity_kind", "entity_id"].map(str::to_owned));
+        }
+        if let Some(ids) = &mut rows.ids {
+            // Asking by a hidden address would tell whether it is known.
+            ids.retain(|id| !(self.sight.masks.email() && id.contains('@')));
+        }
+        let batches = self
+            .inner
+            .table(tenant_id, entity_kind, &rows, at, knowledge)
+            .await?;
         let visible = self.sight.visible().await?;
         if visible.is_none() && !self.sight.masks.any() {
             return Ok(batches);
@@ -206,10 +220,11 @@ impl ScoreService for SeenScores {
     async fn alerts(
         &self,
         tenant_id: &str,
+        ids: Option<&[String]>,
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<Alert>, Failure> {
-        let mut alerts = self.inner.alerts(tenant_id, at, knowledge).await?;
+        let mut alerts = self.inner.alerts(tenant_id, ids, at, knowledge).await?;
         let visible = self.sight.visible().await?;
         alerts.retain(|alert| holds(visible.as_ref(), alert.entity_kind, &alert.entity_id));
         if self.sight.masks.any() {

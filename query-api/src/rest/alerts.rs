@@ -24,7 +24,7 @@ pub(super) async fn alerts(
     let rule = arguments.text("rule");
     let (scores, tenant_id) = (api.scores(&caller), Arc::clone(&caller.tenant_id));
     let mut found = api
-        .aside(async move { scores.alerts(&tenant_id, moment.at, moment.knowledge).await })
+        .aside(async move { scores.alerts(&tenant_id, None, moment.at, moment.knowledge).await })
         .await?;
     found.retain(|alert| {
         kind.is_none_or(|kind| alert.entity_kind == kind)

@@ -212,7 +212,7 @@ async fn state(
         .filter_map(|object| Some((text_of(object, &["deal_id", "id"])?, deal(object))))
         .filter(|(_, deal)| owner.is_none_or(|owner| deal.owner_id.as_deref() == Some(owner)))
         .collect();
-    let mut alerts = scores.alerts(tenant_id, at, knowledge).await?;
+    let mut alerts = scores.alerts(tenant_id, None, at, knowledge).await?;
     alerts.retain(|alert| alert.entity_kind == EntityKind::Deal && deals.contains_key(&alert.entity_id));
     Ok(Pipeline { deals, alerts })
 }

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{col, lit};
 use revgauge_contract::{
     access::Caller,
     error::Failure,
-    score::{EntityKind, ScoreService},
+    score::{EntityKind, ScoreRows, ScoreService},
     statistics::Knowledge,
 };
 use serde_json::Value;
@@ -133,7 +133,15 @@ async fn ids_in_tier(
     tier: &str,
     moment: Moment,
 ) -> Result<HashSet<String>, Failure> {
-    let batches = scores.table(tenant_id, kind, moment.at, moment.knowledge).await?;
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let asked = ScoreRows {
+        ids: None,
+        scores: Some(texts(&[leading_score(kind)])),
+        columns: Some(texts(&["entity_id", "score", "tier"])),
+    };
+    let batches = scores
+        .table(tenant_id, kind, &asked, moment.at, moment.knowledge)
+        .await?;
     let mut ids = HashSet::new();
     for batch in &batches {
         let text = |name| revgauge_contract::schema::text_column(batch, name);

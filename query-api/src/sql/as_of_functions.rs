@@ -14,7 +14,7 @@ use revgauge_contract::{
     Timestamp,
     error::Failure,
     schema::text_column,
-    score::{EntityKind, ScoreService},
+    score::{EntityKind, ScoreRows, ScoreService},
     statistics::Knowledge,
 };
 use serde_json::{Value, json};
@@ -111,6 +111,16 @@ struct Thought {
     win_probability: Option<f64>,
 }
 
+/// What is read of the scores of deals.
+fn thoughts() -> ScoreRows {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    ScoreRows {
+        ids: None,
+        scores: Some(texts(&["health", "win_probability"])),
+        columns: Some(texts(&["entity_id", "score", "value", "tier"])),
+    }
+}
+
 async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
     let knowledge = Knowledge::At(at);
     let deals = source
@@ -119,7 +129,13 @@ async fn deals_at(source: &AsOf, at: Timestamp) -> Result<Vec<Value>, Failure> {
         .await?;
     let scores = source
         .scores
-        .table(source.sight.tenant_id(), EntityKind::Deal, at, knowledge)
+        .table(
+            source.sight.tenant_id(),
+            EntityKind::Deal,
+            &thoughts(),
+            at,
+            knowledge,
+        )
         .await?;
     let mut thought: HashMap<String, Thought> = HashMap::new();
     for batch in &scores {

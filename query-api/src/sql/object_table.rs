@@ -1,5 +1,5 @@
-//! The tables `contacts`, `accounts`, `deals`, `alerts` and the rows of `pipeline_as_of`: JSON records with their
-//! stable columns typed and everything else in `fields`.
+//! Tables of JSON records, such as `deals` and the rows of `pipeline_as_of`: stable columns typed, everything else in
+//! `fields`.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
@@ -260,6 +260,13 @@ pub(super) const ALERTS: &[Column] = &[
         "since when the rule holds, where known",
         "UTC",
     ),
+    column(
+        "as_of",
+        Reading::Instant,
+        &["as_of"],
+        "the instant it was looked at",
+        "UTC",
+    ),
 ];
 
 /// Columns of `duplicate_companies`.
@@ -395,13 +402,13 @@ fn instant_of(record: &Value, names: &[&str]) -> Option<i64> {
     Some(text.parse::<revgauge_contract::Timestamp>().ok()?.micros())
 }
 
-/// Records as rows of [`schema_of`].
-pub(super) fn rows_of(tenant_id: &str, columns: &[Column], records: &[Value]) -> RecordBatch {
+/// Records as rows of [`schema_of`]; `fields` is empty unless the whole record is asked for.
+pub(super) fn rows_of(tenant_id: &str, columns: &[Column], records: &[Value], whole: bool) -> RecordBatch {
     let mut tenants = StringViewBuilder::new();
     let mut fields = StringViewBuilder::new();
     for record in records {
         tenants.append_value(tenant_id);
-        fields.append_value(record.to_string());
+        fields.append_value(if whole { record.to_string() } else { String::new() });
     }
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(tenants.finish())];
     arrays.extend(columns.iter().map(|column| array_of(column, records)));
@@ -479,10 +486,11 @@ impl TableProvider for ObjectTable {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (fetch, columns) = (Arc::clone(&self.fetch), Arc::clone(&self.columns));
+        let whole = projection.is_none_or(|read| read.contains(&(columns.len() + 1)));
         let tenant_id = Arc::clone(&self.tenant_id);
         loaded_plan(self.name, self.schema(), projection, move || -> Loading {
             let (records, columns, tenant_id) = (fetch(), Arc::clone(&columns), Arc::clone(&tenant_id));
-            Box::pin(async move { Ok(vec![rows_of(&tenant_id, &columns, &records.await?)]) })
+            Box::pin(async move { Ok(vec![rows_of(&tenant_id, &columns, &records.await?, whole)]) })
         })
     }
 }
@@ -500,7 +508,7 @@ mod tests {
             json!({"deal_id":"d1","amount":"1200.5","close_date":"2026-03-01","slips":2,"x":{"y":1}}),
             json!({"id":"d2","fields":{"amount":7,"stage":"won","close_date":"soon"},"amount":""}),
         ];
-        let rows = rows_of("t", DEALS, &records);
+        let rows = rows_of("t", DEALS, &records, true);
         let shown = pretty_format_batches(&[rows]).expect("prints").to_string();
         for part in [
             "1200.5",

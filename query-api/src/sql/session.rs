@@ -39,6 +39,7 @@ use super::{
     forecast_function::{ForecastFunction, Shown},
     object_table::{ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, DUPLICATES, ObjectTable, Records, documented},
     outline::{DOCUMENTS, Outline, ShownTable},
+    record_table::{Of, RecordTable},
     score_table::ScoreTable,
     text_tables::text_tables,
     waterfall_function::WaterfallFunction,
@@ -309,7 +310,7 @@ pub(super) async fn tables_of(
     let tenant_id = sight.tenant_id();
     let offered = api.catalog.tables(tenant_id).await?;
     let offered = offered.into_iter().map(|table| (table, false));
-    let own = own_tables(&api.scores_of(sight), tenant_id, now);
+    let own = own_tables(api, &api.scores_of(sight), tenant_id, now);
     let audit = audit_table(api, sight).map(|table| (table, true));
     Ok(offered.chain(own).chain(audit).collect())
 }
@@ -332,6 +333,7 @@ fn own_runtime(shared: &RuntimeEnv, settings: &SqlSettings) -> Result<Arc<Runtim
 /// `scores`, `contacts`, `accounts`, `deals`, `alerts` and `duplicate_companies`, as of now, from services that have
 /// applied the row rule; with each whether its rows need not say whose they are.
 fn own_tables(
+    api: &Api,
     service: &Arc<dyn ScoreService>,
     tenant_id: &Arc<str>,
     now: Timestamp,
@@ -353,32 +355,22 @@ fn own_tables(
         ("accounts", EntityKind::Account, ACCOUNTS),
         ("deals", EntityKind::Deal, DEALS),
     ] {
-        let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
-        let fetch = move || -> Records {
-            let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
-            Box::pin(async move { scores.objects(&tenant, kind, None, Knowledge::Now).await })
-        };
         let description = format!("one row per {}, merged ones as one, as known now", kind.as_str());
-        tables.push(object_table(
-            name,
-            &description,
+        let of = Of::Records(kind);
+        tables.push(record_table(
+            api,
+            service,
             tenant_id,
-            columns,
-            Arc::new(fetch),
+            (name, &description),
+            (of, columns),
         ));
     }
-    let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
-    let fetch = move || -> Records {
-        let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
-        Box::pin(async move { records(&scores.alerts(&tenant, now, Knowledge::Now).await?) })
-    };
-    tables.push(object_table(
+    let described = (
         "alerts",
-        "one row per alert that holds now",
-        tenant_id,
-        ALERTS,
-        Arc::new(fetch),
-    ));
+        "one row per alert that holds, looked at now or shortly before: as_of says when",
+    );
+    let of = Of::Alerts(now);
+    tables.push(record_table(api, service, tenant_id, described, (of, ALERTS)));
     let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
     let fetch = move || -> Records {
         let (scores, tenant) = (Arc::clone(&scores), Arc::clone(&tenant));
@@ -422,6 +414,29 @@ pub(super) fn unprintable(error: &serde_json::Error) -> Failure {
     )
 }
 
+fn record_table(
+    api: &Api,
+    service: &Arc<dyn ScoreService>,
+    tenant_id: &Arc<str>,
+    (name, description): (&'static str, &str),
+    (of, columns): (Of, &'static [Column]),
+) -> CatalogTable {
+    let table = RecordTable {
+        name,
+        of,
+        key: match of {
+            Of::Records(_) => columns[0].name,
+            Of::Alerts(_) => "entity_id",
+        },
+        tenant_id: Arc::clone(tenant_id),
+        columns,
+        scores: Arc::clone(service),
+        all: api.scores_behind_the_wall(),
+        kept: Arc::clone(&api.kept_records),
+    };
+    catalogued(name, description, columns, Arc::new(table))
+}
+
 pub(super) fn object_table(
     name: &'static str,
     description: &str,
@@ -435,12 +450,21 @@ pub(super) fn object_table(
         columns: columns.into(),
         fetch,
     };
+    catalogued(name, description, columns, Arc::new(table))
+}
+
+fn catalogued(
+    name: &str,
+    description: &str,
+    columns: &[Column],
+    provider: Arc<dyn TableProvider>,
+) -> CatalogTable {
     let mut documented = documented(columns);
     documented.push(CatalogColumn::new("fields", "the whole record", "JSON"));
     CatalogTable {
         name: name.to_owned(),
         description: description.to_owned(),
-        provider: Arc::new(table),
+        provider,
         columns: documented,
     }
 }

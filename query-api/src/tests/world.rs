@@ -43,8 +43,8 @@ use revgauge_contract::{
     reports::{AttributedCredit, AttributionModel, Bucket, ReportService, WaterfallPart, WaterfallQuestion},
     schema::batch_of,
     score::{
-        Alert, Cause, ChangeExplanation, Contribution, DuplicateAccounts, EntityKind, EntityScores, Score,
-        ScoreChange, ScoreService, score_changes, scores_table,
+        Alert, Cause, ChangeExplanation, Contribution, DuplicateAccounts, EntityKind, EntityScores,
+        RecordChanges, Score, ScoreChange, ScoreRows, ScoreService, score_changes, scores_table,
     },
     statistics::Knowledge,
     text::TextSignal,
@@ -642,6 +642,7 @@ impl ScoreService for Scores {
         &self,
         _: &str,
         kind: EntityKind,
+        _: &ScoreRows,
         at: Timestamp,
         _: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure> {
@@ -714,7 +715,29 @@ impl ScoreService for Scores {
         Ok(vec![group("domain", 0.9), group("name", 0.7)])
     }
 
-    async fn alerts(&self, tenant_id: &str, _: Timestamp, _: Knowledge) -> Result<Vec<Alert>, Failure> {
+    /// Kept rows are served to every caller: nothing changes after the first time they are read.
+    async fn changed_since(
+        &self,
+        tenant_id: &str,
+        kind: EntityKind,
+        revision: u64,
+    ) -> Result<Option<RecordChanges>, Failure> {
+        let ids = objects_of(tenant_id, kind).into_iter();
+        let ids = ids.filter_map(|object| Some(object[format!("{}_id", kind.as_str())].as_str()?.to_owned()));
+        Ok(Some(RecordChanges {
+            revision: 1,
+            ids: ids.filter(|_| revision == 0).collect(),
+            whole: revision == 0,
+        }))
+    }
+
+    async fn alerts(
+        &self,
+        tenant_id: &str,
+        _: Option<&[String]>,
+        _: Timestamp,
+        _: Knowledge,
+    ) -> Result<Vec<Alert>, Failure> {
         let alert = |severity: &str, rule: &str| Alert {
             entity_kind: EntityKind::Deal,
             entity_id: "d1".to_owned(),
@@ -723,6 +746,7 @@ impl ScoreService for Scores {
             message: marked(tenant_id, "no meeting ahead"),
             advice: "book one".to_owned(),
             since: Some(NOW),
+            as_of: NOW,
         };
         Ok(vec![alert("high", "no_next_meeting"), alert("low", "stalled")])
     }

@@ -132,8 +132,20 @@ pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response
     let limit = if as_list { 200 } else { 400 };
     let found = list(&visit, &filter, limit).await?;
     let risks = if visit.as_of.is_none() {
-        let sql = "SELECT entity_id, rule, severity, message, advice FROM alerts WHERE entity_kind = 'deal' \
-                   ORDER BY CASE severity WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, entity_id, rule LIMIT 2000";
+        let ids: Vec<String> = found
+            .rows
+            .iter()
+            .map(|row| quoted(text(row, "deal_id")))
+            .collect();
+        let ids = if ids.is_empty() {
+            "''".to_owned()
+        } else {
+            ids.join(", ")
+        };
+        let sql = format!(
+            "SELECT entity_id, rule, severity, message, advice FROM alerts WHERE entity_kind = 'deal' AND entity_id IN ({ids}) \
+             ORDER BY CASE severity WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, entity_id, rule LIMIT 2000"
+        );
         Some(visit.ask(sql).await?)
     } else {
         None

@@ -6,11 +6,14 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
-use revgauge_contract::event::{EventDraft, Reception};
+use revgauge_contract::{
+    event::{EventDraft, Reception},
+    score::EntityKind,
+};
 use serde_json::{Map, Value};
 
 use super::{
-    ask::{Sheet, text},
+    ask::{Highest, Sheet, text},
     figure::{Form, cell, rows_and_sql},
     form::{Pairs, encode, quoted},
     layout::{Oops, Page, first_steps, page},
@@ -22,7 +25,16 @@ use crate::problem::Problem;
 /// `GET /ui/leads?owner_id=&tier=&q=`
 pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
     let queue = visit
-        .ask_rows(queue_sql(&visit), visit.api.settings.web.page_rows)
+        .ask_highest(
+            &highest(
+                &visit,
+                EntityKind::Contact,
+                "priority",
+                " AND value IS NOT NULL",
+                &["owner_id", "tier"],
+            ),
+            |chosen| queue_sql(&visit, chosen),
+        )
         .await?;
     let details = visit
         .ask(details_sql(&visit, &queue, "entity_id", "contact"))
@@ -53,8 +65,27 @@ pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response
     ))
 }
 
-fn queue_sql(visit: &Visit) -> String {
-    let mut filter = String::new();
+/// What a page asks for as the highest of a score, narrowed by columns that the address names.
+pub(super) fn highest(
+    visit: &Visit,
+    kind: EntityKind,
+    score: &'static str,
+    filter: &str,
+    columns: &[&str],
+) -> Highest {
+    let given = columns
+        .iter()
+        .filter_map(|column| Some(format!(" AND {column} = {}", quoted(visit.pairs.get(column)?))));
+    Highest {
+        kind,
+        score,
+        filter: given.fold(filter.to_owned(), |all, one| all + &one),
+        searched: visit.pairs.get("q").is_some(),
+    }
+}
+
+fn queue_sql(visit: &Visit, chosen: &str) -> String {
+    let mut filter = chosen.to_owned();
     for (name, column) in [("owner_id", "owner_id"), ("tier", "tier")] {
         if let Some(value) = visit.pairs.get(name) {
             filter += &format!(" AND {column} = {}", quoted(value));

@@ -61,7 +61,7 @@ async fn list(
     visit: &Visit,
     kind: EntityKind,
     title: &str,
-    score: &str,
+    score: &'static str,
     columns: &[Col],
 ) -> Result<Response, Oops> {
     let mut filter = String::new();
@@ -74,14 +74,17 @@ async fn list(
             " AND (strpos(lower(coalesce(name, '')), {words}) > 0 OR strpos(lower(entity_id), {words}) > 0)"
         );
     }
-    let sql = format!(
-        "SELECT entity_id, name, account_id, owner_id, value, tier, reasons FROM {} \
-         WHERE entity_kind = '{}' AND score = '{score}'{filter} ORDER BY value DESC NULLS LAST, entity_id LIMIT {}",
-        visit.scores(),
-        kind.as_str(),
-        visit.api.settings.web.page_rows
-    );
-    let found = visit.ask_rows(sql, visit.api.settings.web.page_rows).await?;
+    let sql = |chosen: &str| {
+        format!(
+            "SELECT entity_id, name, account_id, owner_id, value, tier, reasons FROM {} \
+             WHERE entity_kind = '{}' AND score = '{score}'{filter}{chosen} ORDER BY value DESC NULLS LAST, entity_id LIMIT {}",
+            visit.scores(),
+            kind.as_str(),
+            visit.api.settings.web.page_rows
+        )
+    };
+    let wanted = super::leads::highest(visit, kind, score, "", &["owner_id"]);
+    let found = visit.ask_highest(&wanted, sql).await?;
     let found = super::deals::told(visit, &found).await?;
     let owners = visit.owners().await?;
     let body = html! {
