@@ -346,8 +346,7 @@ impl ScoreService for Scoring {
         ids: Option<&[String]>,
     ) -> Result<Vec<Value>, Failure> {
         let view = self.view(tenant_id, Knowledge::Now).await?;
-        let at = self.clock.now();
-        objects::own(&view, entity_kind, ids, at, self.settings.chunk_entities).await
+        objects::own(&view, entity_kind, ids, self.settings.chunk_entities).await
     }
 
     async fn changed_since(

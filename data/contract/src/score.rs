@@ -340,8 +340,8 @@ pub trait ScoreService: Send + Sync {
         knowledge: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure>;
 
-    /// Like [`Self::objects`] as of now, without what is known of a deal's people and texts: the CRM's own fields, and what
-    /// follows from its history. Costs a fraction of it.
+    /// Like [`Self::objects`] as of now, without what is known through other entities: the CRM's own fields, identity, and
+    /// what follows from a deal's history. Costs a fraction of it.
     ///
     /// # Errors
     /// What the statistics met.

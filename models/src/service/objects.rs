@@ -39,18 +39,21 @@ pub(super) async fn all(
     }
 }
 
-/// As [`all`] now, deals without their people and texts: what is left follows from record and history.
+/// As [`all`] now, without what is known through other entities and through texts: what is left follows from record,
+/// identity and history.
 pub(super) async fn own(
     view: &View,
     kind: EntityKind,
     ids: Option<&[String]>,
-    at: Timestamp,
     chunk: usize,
 ) -> Result<Vec<Value>, Failure> {
-    if kind != EntityKind::Deal {
-        return all(view, kind, ids, at, chunk).await;
-    }
     let canonical = canonical(view, kind, ids);
+    match kind {
+        EntityKind::Contact => return Ok(canonical.iter().map(|id| own_contact(view, id)).collect()),
+        EntityKind::Account => return Ok(canonical.iter().map(|id| own_account(view, id)).collect()),
+        EntityKind::Tenant => return Ok(Vec::new()),
+        EntityKind::Deal => {}
+    }
     let mut records = Vec::with_capacity(canonical.len());
     for ids in canonical.chunks(chunk.max(1)) {
         for facts in view.deals_alone(Which::These(ids)).await? {
@@ -93,6 +96,12 @@ fn record(fields: &Fields) -> Map<String, Value> {
 }
 
 fn contact(view: &View, id: &str) -> Value {
+    let mut record = own_contact(view, id);
+    record["deals"] = json!(view.directory.read().deals_of_contact(id));
+    record
+}
+
+fn own_contact(view: &View, id: &str) -> Value {
     let directory = view.directory.read();
     let fields = directory.fields(EntityKind::Contact, id);
     let mut record = record(&fields);
@@ -108,14 +117,13 @@ fn contact(view: &View, id: &str) -> Value {
             "provisional".to_owned(),
             json!(directory.is_provisional(EntityKind::Contact, id)),
         ),
-        ("deals".to_owned(), json!(directory.deals_of_contact(id))),
     ]);
     Value::Object(record)
 }
 
 fn account(view: &View, id: &str) -> Value {
+    let mut record = own_account(view, id);
     let directory = view.directory.read();
-    let fields = directory.fields(EntityKind::Account, id);
     let stages = directory.stages();
     let deals = directory.deals_of(id);
     let count = |wanted: Outcome| {
@@ -124,6 +132,21 @@ fn account(view: &View, id: &str) -> Value {
             .filter(|deal| stages.outcome(&directory.fields(EntityKind::Deal, deal)) == wanted)
             .count()
     };
+    for (member, found) in [
+        ("contacts", json!(directory.contacts_of(id))),
+        ("open_deals", json!(count(Outcome::Open))),
+        ("won_deals", json!(count(Outcome::Won))),
+        ("lost_deals", json!(count(Outcome::Lost))),
+        ("deals", json!(deals)),
+    ] {
+        record[member] = found;
+    }
+    record
+}
+
+fn own_account(view: &View, id: &str) -> Value {
+    let directory = view.directory.read();
+    let fields = directory.fields(EntityKind::Account, id);
     let mut record = record(&fields);
     record.extend([
         ("account_id".to_owned(), json!(id)),
@@ -136,11 +159,6 @@ fn account(view: &View, id: &str) -> Value {
             "provisional".to_owned(),
             json!(directory.is_provisional(EntityKind::Account, id)),
         ),
-        ("contacts".to_owned(), json!(directory.contacts_of(id))),
-        ("open_deals".to_owned(), json!(count(Outcome::Open))),
-        ("won_deals".to_owned(), json!(count(Outcome::Won))),
-        ("lost_deals".to_owned(), json!(count(Outcome::Lost))),
-        ("deals".to_owned(), json!(deals)),
     ]);
     Value::Object(record)
 }
