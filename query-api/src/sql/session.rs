@@ -365,10 +365,7 @@ fn own_tables(
             (of, columns),
         ));
     }
-    let described = (
-        "alerts",
-        "one row per alert that holds, looked at now or shortly before: as_of says when",
-    );
+    let described = ("alerts", "one row per alert that holds now");
     let of = Of::Alerts(now);
     tables.push(record_table(api, service, tenant_id, described, (of, ALERTS)));
     let (scores, tenant) = (Arc::clone(service), Arc::clone(tenant_id));
