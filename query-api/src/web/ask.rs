@@ -55,13 +55,25 @@ pub(super) struct Highest {
     pub(super) searched: bool,
 }
 
-type Place = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Sheet>)>>>;
+/// An answer, when its query was begun, and when it ended.
+struct Answer {
+    began: Instant,
+    ended: Instant,
+    sheet: Arc<Sheet>,
+}
+
+type Place = Arc<tokio::sync::Mutex<Option<Answer>>>;
+
+/// A dear answer serves so many times as long as it took: however many look, it costs at most a fifth of a core.
+const TIMES_AS_LONG: u32 = 4;
 
 /// Answers of the last moment, by what the asker sees and query. Who asks while the same is being computed waits for that.
 pub(super) struct Answers {
     fresh: Duration,
     most: usize,
     places: Mutex<HashMap<(String, String, usize), Place>>,
+    /// By tenant, when pages were last told that something changed.
+    changed: Mutex<HashMap<String, Instant>>,
 }
 
 impl Answers {
@@ -71,19 +83,42 @@ impl Answers {
             fresh: Duration::from_millis(fresh_ms),
             most: most.max(1),
             places: Mutex::default(),
+            changed: Mutex::default(),
         }
+    }
+
+    /// Answers begun before an instant do not know of a change that pages are told of: they serve no more.
+    pub(super) fn changed(&self, tenant_id: &str, at: Instant) {
+        let mut changed = self.changed.lock();
+        let last = changed.entry(tenant_id.to_owned()).or_insert(at);
+        *last = (*last).max(at);
+    }
+
+    /// Whether an answer may serve still. One that took longer than answers serve is not made again for each change.
+    fn serves(&self, tenant_id: &str, answer: &Answer) -> bool {
+        let took = answer.ended - answer.began;
+        if took > self.fresh {
+            return answer.ended.elapsed() < took * TIMES_AS_LONG;
+        }
+        let overtaken = || {
+            let changed = self.changed.lock();
+            changed.get(tenant_id).is_some_and(|at| *at >= answer.began)
+        };
+        answer.ended.elapsed() < self.fresh && !overtaken()
     }
 
     fn place(&self, view: &str, sql: &str, rows: usize) -> Place {
         let mut places = self.places.lock();
         if places.len() >= self.most {
             // Those in use stay: someone else holds them.
-            let fresh = self.fresh;
             places.retain(|_, place| {
                 Arc::strong_count(place) > 1
-                    || place
-                        .try_lock()
-                        .is_ok_and(|kept| kept.as_ref().is_some_and(|(at, _)| at.elapsed() < fresh))
+                    || place.try_lock().is_ok_and(|kept| {
+                        kept.as_ref().is_some_and(|kept| {
+                            let took = kept.ended - kept.began;
+                            kept.ended.elapsed() < self.fresh.max(took * TIMES_AS_LONG)
+                        })
+                    })
             });
         }
         if places.len() >= self.most {
@@ -171,13 +206,18 @@ impl Visit {
         let view = &self.api.sight(&self.session.caller).view;
         let place = answers.place(view, &sql, limit);
         let mut kept = place.lock().await;
-        if let Some((at, sheet)) = &*kept
-            && at.elapsed() < answers.fresh
+        if let Some(answer) = &*kept
+            && answers.serves(self.tenant(), answer)
         {
-            return Ok(Arc::clone(sheet));
+            return Ok(Arc::clone(&answer.sheet));
         }
+        let began = Instant::now();
         let sheet = Arc::new(self.run(sql, limit, wait, timeout_ms).await?);
-        *kept = Some((Instant::now(), Arc::clone(&sheet)));
+        *kept = Some(Answer {
+            began,
+            ended: Instant::now(),
+            sheet: Arc::clone(&sheet),
+        });
         Ok(sheet)
     }
 

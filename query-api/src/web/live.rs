@@ -11,7 +11,7 @@ use axum::{
 };
 use revgauge_contract::{ErrorKind, position::Cursor, score::EntityKind};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{layout::Oops, visit::Visit};
 
@@ -32,6 +32,7 @@ pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response,
                 return None;
             }
             let page_len = visit.api.settings.feed.page.max(1);
+            let read = Instant::now();
             let page = match feed.read(visit.tenant(), after, page_len).await {
                 Ok(page) => page,
                 Err(failure) if failure.kind == ErrorKind::NotFound => {
@@ -51,6 +52,8 @@ pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response,
                 .map(|(_, change)| (change.entity_kind.as_str(), change.entity_id.clone()))
                 .collect();
             if !changed.is_empty() {
+                // Who asks again because of this is not given an answer from before it.
+                visit.api.web.answers.changed(visit.tenant(), read);
                 break Event::default().event("changed").data(json!(changed).to_string());
             }
             if stuck {

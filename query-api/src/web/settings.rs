@@ -14,7 +14,9 @@ pub struct WebSettings {
     pub sign_in_attempts_per_minute: u32,
     /// Minutes a sign-in link is good, once.
     pub link_minutes: u32,
-    /// How long the answer to a query may serve further pages, milliseconds. Many people on the same page cost one query.
+    /// How long the answer to a query may serve further pages, milliseconds, or four times as long as the query took when it
+    /// took longer than this. Many people on the same page cost one query; a page that was told of a change is given an answer
+    /// from after it.
     pub fresh_ms: u64,
     /// How long an answer about named instants of the past may serve, milliseconds; it stays true but for late events.
     pub past_ms: u64,
