@@ -1,7 +1,7 @@
 //! Layer 1: streaming SQL pipelines and the incremental engine that runs them.
 //!
 //! Reading order: [`catalog`] (the SQL files), `plan` (cutting them), `engine` (incremental state), [`runtime`] (all
-//! of them in journal order), `checkpoint`, then the readers: [`tables`], [`statistics`], [`verify`], [`explain`];
+//! of them in journal order), `checkpoint`, then the readers: [`tables`], [`statistics`] (and the `replays` it keeps), [`verify`], [`explain`];
 //! [`arroyo`] writes the same SQL as a program for a cluster.
 #![doc = include_str!("../README.md")]
 
@@ -15,6 +15,7 @@ pub mod explain;
 #[cfg(test)]
 mod golden;
 mod plan;
+mod replays;
 pub mod runtime;
 pub mod settings;
 pub mod statistics;

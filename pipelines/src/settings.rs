@@ -26,6 +26,8 @@ pub struct PipelineSettings {
     pub checkpoint_deltas: usize,
     /// Memory of all batch queries together in bytes (as-of reads, verify).
     pub query_memory_bytes: u64,
+    /// Memory for rows as of past instants kept for the next question about the same, bytes; 0 keeps none.
+    pub past_rows_bytes: u64,
     /// Partitions (threads) of a batch query.
     pub query_partitions: usize,
     /// How long `verify` waits for the live state to reach its cut, milliseconds.
@@ -44,6 +46,7 @@ impl Default for PipelineSettings {
             checkpoints_kept: 3,
             checkpoint_deltas: 20,
             query_memory_bytes: 1 << 30,
+            past_rows_bytes: 128 << 20,
             query_partitions: 2,
             verify_wait_ms: 30_000,
         }
