@@ -316,10 +316,10 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) once: bool,
     /// Companies to simulate.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 140)]
     pub(crate) accounts: u32,
-    /// Days of history.
-    #[arg(long, default_value_t = 120)]
+    /// Days of history; the default leaves four whole quarters for forecasts to have been right or wrong about.
+    #[arg(long, default_value_t = 480)]
     pub(crate) days: u32,
     /// Live events a second after the history.
     #[arg(long, default_value_t = 5.0)]

@@ -24,7 +24,10 @@ use revgauge_models::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model_registry::{Action, Decision, Decisions, ModelRegistry, StoredModel};
+use crate::{
+    model_registry::{Action, Decision, Decisions, ModelRegistry, StoredModel},
+    read_your_writes::Caught,
+};
 
 /// Settings of trained models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,9 @@ pub(crate) struct ModelSettings {
     pub(crate) retrain_hours: u32,
     /// Hours between two looks for drift of each serving model, the first at the start; 0 looks only when asked.
     pub(crate) drift_hours: u32,
+    /// Longest a training, comparison or look for drift waits for what was acknowledged before it, milliseconds; past it, it
+    /// reads what there is.
+    pub(crate) read_wait_ms: u64,
     /// Rows of a training at most; more are thinned evenly.
     pub(crate) max_rows: usize,
     /// Most changes of deals read.
@@ -51,6 +57,7 @@ impl Default for ModelSettings {
         Self {
             retrain_hours: 24,
             drift_hours: 24,
+            read_wait_ms: 30_000,
             max_rows: 60_000,
             max_changes: 20_000_000,
             forests: 3,
@@ -76,6 +83,11 @@ pub(crate) struct Models {
         expect(dead_code, reason = "read by training alone")
     )]
     store: Arc<dyn ObjectStore>,
+    #[cfg_attr(
+        not(feature = "training"),
+        expect(dead_code, reason = "waited for by training alone")
+    )]
+    caught: Caught,
 }
 
 impl std::fmt::Debug for Models {
@@ -96,6 +108,7 @@ impl Models {
         scoring: &Arc<Scoring>,
         clock: &Arc<dyn Clock>,
         cuts: &Arc<dyn CutReader>,
+        caught: Caught,
         settings: ModelSettings,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -105,6 +118,7 @@ impl Models {
             settings,
             cuts: Arc::clone(cuts),
             store: Arc::clone(store),
+            caught,
         })
     }
 

@@ -1,4 +1,4 @@
-//! L-2 for scores: a question about now waits until what was acknowledged before it is in the live state.
+//! L-2 for scores and trainings: a question about now waits until what was acknowledged before it is in the live state.
 
 use std::{sync::Arc, time::Duration};
 

@@ -239,7 +239,16 @@ impl Node {
             seen,
         )
         .await?;
-        let models = Models::new(&store, &scoring, &clock, &cuts, settings.models.clone());
+        let wait = Duration::from_millis(settings.models.read_wait_ms);
+        let caught = Caught::new(Arc::clone(&journal), delivered.clone(), wait);
+        let models = Models::new(
+            &store,
+            &scoring,
+            &clock,
+            &cuts,
+            caught,
+            settings.models.clone(),
+        );
         models.restore().await?;
         // Scoring computes for long stretches: on a thread of its own it never stands before a request.
         let scoring_runtime = Threads::start("scoring", 1)?;

@@ -34,6 +34,9 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs) -> Result<()> {
     }
     context.common.tenant = TENANT.to_owned();
     context.settings.server.listen.clone_from(&args.listen);
+    // One forest and no fits that only probe: the story should begin in seconds.
+    context.settings.models.forests = 1;
+    context.settings.models.probe_rows = 0;
     let server = Server::start(&context.settings).await?;
     let outcome = tokio::select! {
         outcome = story(&server, &args, context.common.json) => outcome,
@@ -75,6 +78,9 @@ async fn story(server: &Server, args: &DemoArgs, json: bool) -> Result<()> {
         accounts: args.accounts,
         days: args.days,
         reps: 6,
+        // Many companies with little activity each: deals enough to learn from, in few events.
+        contacts_per_account: 3.5,
+        intensity: 0.5,
         ..GeneratorConfig::default()
     }
     .ending_before(SystemClock.now());
@@ -158,6 +164,16 @@ impl Story {
                 .push(json!({"title": title, "sql": sql, "columns": rows.columns, "rows": rows.rows}));
         } else {
             say!("\n{title}\n{}\n  SQL: {sql}", rows.table());
+        }
+    }
+
+    /// One answer in words with the request that gives it; programs get the whole answer.
+    fn note(&mut self, title: &str, said: &str, rest: &str, answer: &Value) {
+        if self.json {
+            self.sections
+                .push(json!({"title": title, "rest": rest, "model": answer}));
+        } else {
+            say!("\n{title}\n{said}\n  REST: {rest}");
         }
     }
 }
@@ -281,8 +297,59 @@ async fn tell(client: &Client, story: &mut Story) -> Result<()> {
         }
     }
     tell_advice(client, story).await?;
+    tell_model(client, story).await?;
     tell_forecast(client, story).await?;
     tell_change(client, story).await
+}
+
+/// A win model from the demo's own past, trained by the server as `revgauge train` asks it to, and whom it thinks likeliest.
+/// Where the past is too short for one, the story says why and goes on.
+async fn tell_model(client: &Client, story: &mut Story) -> Result<()> {
+    let title = "The win model, trained from this history";
+    let asked = client
+        .post("/v1/models/deals/train", &json!({"promote": true}))
+        .await;
+    let rest = "POST /v1/models/deals/train {\"promote\": true}";
+    let trained = match asked {
+        Ok(answer) => answer["trained"].clone(),
+        Err(why) => {
+            story.note(
+                title,
+                &format!("no model yet: {why}"),
+                rest,
+                &json!({"why_not": why.to_string()}),
+            );
+            return Ok(());
+        }
+    };
+    let (entry, held) = (&trained["entry"], &trained["entry"]["held_out"]);
+    let number = |of: &Value, name: &str| of[name].as_f64().unwrap_or_default();
+    let text = |name: &str| trained[name].as_str().unwrap_or_default();
+    let mut said = format!(
+        "version {} from {} rows of deals, {} of them won: {}; {}",
+        entry["version"],
+        entry["rows"],
+        entry["won"],
+        text("choice"),
+        text("promotion"),
+    );
+    if number(held, "rows") > 0.0 {
+        said += &format!(
+            "\non {} rows it had not seen: log-loss {:.3} (base rate alone {:.3}), AUC {:.2}, calibration error {:.3}",
+            held["rows"],
+            number(held, "log_loss"),
+            number(held, "base_rate_log_loss"),
+            number(held, "auc"),
+            number(held, "calibration_error"),
+        );
+    }
+    story.note(title, &said, rest, &trained);
+    let sql = "SELECT entity_id AS deal, name, value AS probability, reasons FROM scores \
+               WHERE entity_kind = 'deal' AND score = 'win_probability' AND value IS NOT NULL \
+               ORDER BY probability DESC, deal LIMIT 5";
+    let rows = client.sql(sql).await?;
+    story.section("Five open deals most likely to be won", sql, &rows);
+    Ok(())
 }
 
 /// The quarter's forecast with its range, the weights of the methods, and their accuracy beside its floor.

@@ -83,7 +83,9 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 impl Models {
+    /// Waits first for what was acknowledged before the call: whoever sends deals and then asks for a training means those.
     async fn known(&self, tenant_id: &str, target: ModelTarget) -> Result<Known, Failure> {
+        self.caught.up().await;
         let now = self.clock.now();
         let source = &*self.scoring.source();
         let directory = self

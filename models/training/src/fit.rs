@@ -25,6 +25,8 @@ use crate::{
 const ALPHAS: [f64; 4] = [1.0, 8.0, 40.0, 160.0];
 /// Rows of the scarcer class before a block of time is used to choose by (less where the whole holds little).
 const LEAST_OF_CLASS: f64 = 50.0;
+/// Rows of the scarcer class below which nothing is fitted.
+const FEWEST_OF_CLASS: usize = 10;
 /// Numbers of trees tried.
 const STEPS: [usize; 5] = [15, 30, 60, 100, 160];
 /// Depths of trees tried.
@@ -52,6 +54,14 @@ pub enum FitError {
         rows: usize,
         /// Won among them.
         won: usize,
+    },
+    /// Outcomes came too late to judge a model by rows after them.
+    #[error(
+        "cannot train on {rows} rows: none of the later ones came after {FEWEST_OF_CLASS} outcomes of either kind of other accounts, so no model could be judged; wait for more history"
+    )]
+    NothingLater {
+        /// Rows given.
+        rows: usize,
     },
     /// A trainer refused.
     #[error("cannot fit the {model} on {rows} rows: {reason}")]
@@ -185,12 +195,12 @@ pub fn fit(table: &Table, rows: &[usize], plan: &Plan<'_>) -> Result<Fitted, Fit
         rows: rows.len(),
         won: won_count,
     };
-    if rows.len() < 40 || won_count < 10 || rows.len() - won_count < 10 {
+    if rows.len() < 40 || won_count.min(rows.len() - won_count) < FEWEST_OF_CLASS {
         return Err(too_few);
     }
     let trial = try_all(table, &thinned(rows, CHOICE_ROWS), plan)?;
     if trial.won.is_empty() {
-        return Err(too_few);
+        return Err(FitError::NothingLater { rows: rows.len() });
     }
     let weights = trial.weights(!matches!(plan.order, Order::None));
     let loss_of = |log_odds: &[f64]| {
@@ -297,14 +307,22 @@ fn try_all(table: &Table, rows: &[usize], plan: &Plan<'_>) -> Result<Trial, FitE
         trees: vec![Vec::new(); DEPTHS.len() * STEPS.len()],
         ends: Vec::new(),
     };
-    for (before, after) in &folds(rows, plan) {
+    let folds = folds(rows, plan);
+    let scarcer = |before: &[usize]| {
+        let won = before.iter().filter(|row| table.won[**row]).count();
+        won.min(before.len() - won)
+    };
+    // A model of a handful of wins says nothing about the one fitted on all, so its block is not judged by; where no block has
+    // more (outcomes take long to be known), those that have enough to be fitted at all.
+    let wanted = LEAST_OF_CLASS.min(won_count.min(rows.len() - won_count) as f64 / 4.0);
+    let enough = folds
+        .iter()
+        .any(|(before, after)| !after.is_empty() && scarcer(before) as f64 >= wanted);
+    let least = if enough { wanted } else { FEWEST_OF_CLASS as f64 };
+    for (before, after) in &folds {
         let outcome: Vec<bool> = before.iter().map(|row| table.won[*row]).collect();
         let rate = (outcome.iter().filter(|won| **won).count() as f64 + 0.5) / (outcome.len() as f64 + 1.0);
-        let scarcer = rate.min(1.0 - rate) * outcome.len() as f64;
-        // A model of a handful of wins says nothing about the one fitted on all, so its block is not judged by.
-        if scarcer < LEAST_OF_CLASS.min(won_count.min(rows.len() - won_count) as f64 / 4.0)
-            || after.is_empty()
-        {
+        if (scarcer(before) as f64) < least || after.is_empty() {
             continue;
         }
         let design = Design::learn(table, before);

@@ -339,7 +339,7 @@ fn fit_set(set: &DealSet, settings: &WinSettings, made: &mut Made) -> Result<(),
     let fitted = match fit(&table, &rows, &plan) {
         Ok(fitted) => fitted,
         // Cold counts answer until there is enough.
-        Err(error @ FitError::TooFew { .. }) => {
+        Err(error @ (FitError::TooFew { .. } | FitError::NothingLater { .. })) => {
             made.choice = format!("cold counts alone: {error}");
             return Ok(());
         }

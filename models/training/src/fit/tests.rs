@@ -225,3 +225,25 @@ fn the_mean_of_forests_is_exported() {
         assert!((sum - judged.log_odds).abs() < 1e-9);
     }
 }
+
+#[test]
+fn outcomes_known_late_are_learnt_from_as_far_as_they_go_and_else_refused_in_words() {
+    let table = sample(1.5);
+    let rows: Vec<usize> = (0..table.won.len()).collect();
+    let at: Vec<f64> = rows.iter().map(|row| *row as f64).collect();
+    let fitted = |delay: f64| {
+        let known: Vec<f64> = at.iter().map(|at| at + delay).collect();
+        let order = Order::TimeWithDelay {
+            at: &at,
+            known: &known,
+        };
+        fit(&table, &rows, &Plan { order, ..plan() })
+    };
+    // Of the last block some eighty outcomes are known, fewer than fifty of the scarcer kind.
+    let late = fitted(420.0).unwrap();
+    assert_eq!(late.held_out_rows.len(), 100, "the last block alone");
+    assert!(late.signal, "{}", late.choice);
+    let never = fitted(600.0).unwrap_err();
+    assert_eq!(never, FitError::NothingLater { rows: 600 });
+    assert!(never.to_string().contains("wait for more history"), "{never}");
+}
