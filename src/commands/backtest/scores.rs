@@ -58,7 +58,7 @@ struct Counted {
 type Instants = HashMap<String, Vec<Timestamp>>;
 
 /// Lets the organisations live, asks their scores, compares. Cost: a server's life an organisation, as many at once as
-/// there are processors; about 15 seconds of a processor each.
+/// there are processors; about 25 seconds of a processor each.
 pub(super) async fn measure(context: &Context, args: &BacktestArgs) -> Result<Value> {
     let seeds = args.first_seed..args.first_seed.saturating_add(u64::from(args.seeds));
     let at_once = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
