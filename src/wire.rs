@@ -241,14 +241,7 @@ impl Node {
         .await?;
         let wait = Duration::from_millis(settings.models.read_wait_ms);
         let caught = Caught::new(Arc::clone(&journal), delivered.clone(), wait);
-        let models = Models::new(
-            &store,
-            &scoring,
-            &clock,
-            &cuts,
-            caught,
-            settings.models.clone(),
-        );
+        let models = Models::new(&store, &scoring, &clock, &cuts, caught, settings.models.clone());
         models.restore().await?;
         // Scoring computes for long stretches: on a thread of its own it never stands before a request.
         let scoring_runtime = Threads::start("scoring", 1)?;
