@@ -205,7 +205,10 @@ fn add(to: &mut Group, one: Group) {
     to.met += one.met;
 }
 
-/// Pearson's correlation of mean score and close rate over the groups.
+/// Sum of squared distances below which values differ by rounding alone.
+const ROUNDING: f64 = 1e-20;
+
+/// Pearson's correlation of mean score and close rate over the groups; none where one of them is the same in all.
 fn correlation(groups: &[Group]) -> Option<f64> {
     let points: Vec<(f64, f64)> = groups
         .iter()
@@ -222,7 +225,7 @@ fn correlation(groups: &[Group]) -> Option<f64> {
         yy += (y - mean.1).powi(2);
         xy += (x - mean.0) * (y - mean.1);
     }
-    (xx > 0.0 && yy > 0.0).then(|| xy / (xx * yy).sqrt())
+    (xx > ROUNDING && yy > ROUNDING).then(|| xy / (xx * yy).sqrt())
 }
 
 impl Counted {
