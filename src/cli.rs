@@ -316,7 +316,7 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) once: bool,
     /// Companies to simulate.
-    #[arg(long, default_value_t = 140)]
+    #[arg(long, default_value_t = 160)]
     pub(crate) accounts: u32,
     /// Days of history; the default leaves four whole quarters for forecasts to have been right or wrong about.
     #[arg(long, default_value_t = 480)]

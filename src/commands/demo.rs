@@ -79,8 +79,8 @@ async fn story(server: &Server, args: &DemoArgs, json: bool) -> Result<()> {
         days: args.days,
         reps: 6,
         // Many companies with little activity each: deals enough to learn from, in few events.
-        contacts_per_account: 3.5,
-        intensity: 0.5,
+        contacts_per_account: 4.0,
+        intensity: 0.6,
         ..GeneratorConfig::default()
     }
     .ending_before(SystemClock.now());
