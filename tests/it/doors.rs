@@ -336,7 +336,10 @@ fn the_demo_tells_its_story_as_json() {
     assert_eq!(sections.len(), 12, "{story:#}");
     for section in sections {
         // The model is trained by a request, not asked for by SQL.
-        if section["rest"].as_str().is_some_and(|rest| rest.contains("/train")) {
+        if section["rest"]
+            .as_str()
+            .is_some_and(|rest| rest.contains("/train"))
+        {
             assert_eq!(section["model"]["entry"]["version"], json!(1), "{section:#}");
             continue;
         }
