@@ -2,7 +2,7 @@
 //!
 //! Every function is pure: what was known at an instant goes in, the same bits come out. `book` reads the deals as known;
 //! `rates`, `hazards`, `calendar` and `history` learn how deals move and end; `walk` and `created` turn that into
-//! probabilities, `revenue_series` does without deals; `outlook` makes the forecast, `distribution` its range, `record`
+//! probabilities, `close_dates` into dates, `revenue_series` does without deals; `outlook` makes the forecast, `distribution` its range, `record`
 //! measures the methods on past periods, `accuracy` tells that by team and person, `currency` and `targets` read rates, quotas and
 //! submissions, `backtest` does so on many, `remembered` keeps what need not be learnt again, `service` puts them together.
 
@@ -10,6 +10,7 @@ mod accuracy;
 mod backtest;
 mod book;
 mod calendar;
+mod close_dates;
 mod competition;
 mod created;
 mod currency;

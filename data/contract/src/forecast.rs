@@ -92,6 +92,15 @@ pub struct ForecastRow {
     pub probability: f64,
     /// `amount * probability`.
     pub contribution: f64,
+    /// Of an open deal: median instant of being won, of those worlds in which it is won within 540 days.
+    #[serde(default)]
+    pub expected_close: Option<Timestamp>,
+    /// Its P10.
+    #[serde(default)]
+    pub expected_close_p10: Option<Timestamp>,
+    /// Its P90.
+    #[serde(default)]
+    pub expected_close_p90: Option<Timestamp>,
 }
 
 /// What one method says, and what it is worth.

@@ -350,7 +350,7 @@ impl Present {
                 lessons
             }
         };
-        let learn = |deals| Learnt::learn(deals, &view.stages, at, period);
+        let learn = |deals| Learnt::learn_with_dates(deals, &view.stages, at, period);
         Ok(Self {
             at,
             learnt: books

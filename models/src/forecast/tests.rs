@@ -156,6 +156,27 @@ fn a_steady_business_is_forecast_within_a_fifth_and_its_rows_sum() {
 }
 
 #[test]
+fn a_deal_closes_when_deals_like_it_do() {
+    // Every deal is 30 days long: those open are won within the month, the older ones sooner.
+    let log = log_of(&steady(720));
+    let asked = question(690, 780);
+    let told = answer(&log, &StageCatalogue::default(), &asked, day(720), &quick()).expect("an answer");
+    let days = |deal: i64| {
+        let row = told[0]
+            .rows
+            .iter()
+            .find(|row| row.deal_id == format!("deal-{deal}"));
+        let row = row.expect("an open deal");
+        [row.expected_close_p10, row.expected_close, row.expected_close_p90]
+            .map(|date| date.expect("a date").days_since(day(720)))
+    };
+    let (old, young) = (days(231), days(239));
+    assert!(old[1] < young[1], "{old:?} {young:?}");
+    assert!(young[1] > 10.0 && young[1] < 60.0, "{young:?}");
+    assert!(old[0] < old[1] && old[1] < old[2], "{old:?}");
+}
+
+#[test]
 fn what_became_known_later_changes_nothing() {
     let all = steady(720);
     let known: Vec<Change> = all.iter().filter(|change| change.3 <= 560).cloned().collect();
@@ -388,6 +409,11 @@ proptest! {
             for row in &forecast.rows {
                 prop_assert!(row.amount >= 0.0 && row.probability >= 0.0 && row.contribution.is_finite());
                 prop_assert!(row.kind == ForecastRowKind::NotYetCreated || row.probability <= 1.0);
+                let dates = [row.expected_close_p10, row.expected_close, row.expected_close_p90];
+                let told: Vec<Timestamp> = dates.into_iter().flatten().collect();
+                prop_assert_eq!(told.len(), if row.kind == ForecastRowKind::Open { 3 } else { 0 });
+                prop_assert!(told.windows(2).all(|pair| pair[0] <= pair[1]), "{:?}", told);
+                prop_assert!(told.first().is_none_or(|first| *first > day(at)), "{:?}", told);
             }
         }
     }

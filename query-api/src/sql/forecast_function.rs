@@ -295,6 +295,27 @@ pub(super) const ROWS: &[Column] = &[
         "amount times probability; all rows of a currency sum to the hazard method's value",
         "currency",
     ),
+    column(
+        "expected_close",
+        Reading::Instant,
+        &["expected_close"],
+        "of an open deal: median instant of being won, if it is won within 540 days",
+        "UTC",
+    ),
+    column(
+        "expected_close_p10",
+        Reading::Instant,
+        &["expected_close_p10"],
+        "its 10 % quantile",
+        "UTC",
+    ),
+    column(
+        "expected_close_p90",
+        Reading::Instant,
+        &["expected_close_p90"],
+        "its 90 % quantile",
+        "UTC",
+    ),
 ];
 
 /// Which rows a function gives.

@@ -475,6 +475,9 @@ impl ForecastService for Outlooks {
             amount: 10.5,
             probability: 0.5,
             contribution: 5.25,
+            expected_close: None,
+            expected_close_p10: None,
+            expected_close_p90: None,
         };
         let left_out = |row: &ForecastRow| question.without_deals.contains(&row.deal_id);
         let method = |method: &str, value, weight| MethodForecast {

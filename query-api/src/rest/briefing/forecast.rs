@@ -137,6 +137,9 @@ mod tests {
             amount,
             probability,
             contribution: amount * probability,
+            expected_close: None,
+            expected_close_p10: None,
+            expected_close_p90: None,
         }
     }
 
