@@ -15,11 +15,14 @@ slow:
     cargo build --release
     tests/slow/run
 
-# Every table of docs/MODELS.md: win models and series on the public sets below FOLDER, then speed on made-up deals.
+# Every table of docs/MODELS.md and docs/FORECAST.md: win models and series on the public sets below FOLDER, forecasts and scores of
+# simulated organisations, then speed on made-up deals.
 models FOLDER:
     cargo build --release
     target/release/revgauge models suite {{FOLDER}}
     target/release/revgauge backtest --suite m3 {{FOLDER}}
+    target/release/revgauge backtest --suite simulator
+    target/release/revgauge backtest --suite scores
     target/release/revgauge models speed
 
 # Accept new snapshots.
