@@ -1,8 +1,8 @@
 //! What will be won in a period: closed deals, open deals through their win curves, and deals not yet created.
 //!
 //! Every function is pure: what was known at an instant goes in, the same bits come out. `book` reads the deals as known;
-//! `rates`, `hazards`, `calendar` and `history` learn how deals move and end; `walk` and `created` turn that into
-//! probabilities, `close_dates` into dates, `revenue_series` does without deals; `outlook` makes the forecast, `distribution` its range, `record`
+//! `rates`, `hazards`, `calendar` and `history` learn how deals move and end; `day_step` is what a day does to a deal, by which `walk`
+//! and `created` turn that into probabilities, `close_dates` into dates, `revenue_series` does without deals; `outlook` makes the forecast, `distribution` its range, `record`
 //! measures the methods on past periods, `accuracy` tells that by team and person, `currency` and `targets` read rates, quotas and
 //! submissions, `backtest` does so on many, `remembered` keeps what need not be learnt again, `service` puts them together.
 
@@ -14,6 +14,7 @@ mod close_dates;
 mod competition;
 mod created;
 mod currency;
+mod day_step;
 mod distribution;
 mod hazards;
 mod history;
@@ -41,7 +42,7 @@ pub use distribution::{Chance, DrawKey, NewDeals, Simulation, simulate};
 pub use history::{History, Snapshot};
 pub use outlook::{Learnt, METHODS, Outlook};
 pub use rates::StageRates;
-pub use record::{Record, TrackRecord, track_record};
+pub use record::{BlendRecord, Record, TrackRecord, blend_record, track_record};
 pub use series::{SERIES_METHODS, SeriesForecast, forecast_series};
 pub use service::{ForecastSettings, Forecasts};
 pub use targets::Targets;

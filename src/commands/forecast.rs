@@ -168,22 +168,23 @@ pub(super) fn page(forecast: &Value, rows: usize) -> String {
             share("pacing")
         );
     }
-    let methods: Vec<Value> = list(forecast, "methods")
-        .iter()
-        .map(|method| {
-            let share = |name: &str| {
-                method
-                    .get(name)
-                    .and_then(Value::as_f64)
-                    .map_or_else(|| "no past".to_owned(), percent)
-            };
-            let value = method.get("value").and_then(Value::as_f64).unwrap_or_default();
-            json!({
-                "method": text(method, "method"), "value": whole(value), "weight": share("weight"),
-                "WAPE": share("wape"), "bias": share("bias"),
-            })
+    let share = |share: Option<f64>| share.map_or_else(|| "no past".to_owned(), percent);
+    let method = |name: &str, value: f64, of: &dyn Fn(&str) -> Option<f64>| {
+        json!({
+            "method": name, "value": whole(value), "weight": share(of("weight")), "WAPE": share(of("wape")),
+            "bias": share(of("bias")),
         })
-        .collect();
+    };
+    let blend = method("blend", number("blend").unwrap_or_default(), &|name| match name {
+        "wape" => number("blend_wape"),
+        "bias" => number("blend_bias"),
+        _ => Some(1.0),
+    });
+    let mut methods = vec![blend];
+    methods.extend(list(forecast, "methods").iter().map(|one| {
+        let of = |name: &str| one.get(name).and_then(Value::as_f64);
+        method(text(one, "method"), of("value").unwrap_or_default(), &of)
+    }));
     page += &output::table(&["method", "value", "weight", "WAPE", "bias"], &methods);
     let all = list(forecast, "rows");
     let shown = &all[..all.len().min(rows)];

@@ -226,6 +226,11 @@ pub struct Forecast {
     pub expected: f64,
     /// Blend of the methods by weight.
     pub blend: f64,
+    /// Sum of absolute errors over sum of actual revenue of the blend on past periods at the same elapsed share, each with
+    /// the weights that the periods before it gave; absent without a past that brought revenue (N-13).
+    pub blend_wape: Option<f64>,
+    /// Sum of (forecast - actual) over sum of actual revenue there.
+    pub blend_bias: Option<f64>,
     /// Quantiles of the simulated revenue, rising; those asked for, else P10, P25, P50, P75 and P90.
     pub quantiles: Vec<Quantile>,
     /// The methods side by side.

@@ -7,7 +7,7 @@ use revgauge_contract::{Timestamp, error::Failure, forecast::ForecastAccuracy};
 use super::{
     ForecastSettings, METHODS, Record,
     past::{Asked, Reading, past_periods, past_spans},
-    track_record,
+    record::blend_record,
 };
 
 /// Elapsed shares of a period at which its forecasts are judged.
@@ -87,16 +87,12 @@ fn of_node(node: &Node, currency: &str, horizon: f64, records: &[Record]) -> Vec
             row(method, &errors)
         })
         .collect();
-    let (mut errors, mut covered) = (Vec::new(), 0);
-    for (place, one) in records.iter().enumerate() {
-        let before = track_record(&records[place + 1..]);
-        errors.push(before.blend(&one.values) - one.actual);
-        let [low, _, high] = before.interval(one);
-        covered += u32::from((low..=high).contains(&one.actual));
-    }
+    let blend = blend_record(records);
     rows.push(ForecastAccuracy {
-        covered: Some(covered),
-        ..row("blend", &errors)
+        wape: blend.wape.unwrap_or_default(),
+        bias: blend.bias.unwrap_or_default(),
+        covered: Some(blend.covered),
+        ..row("blend", &[])
     });
     rows
 }

@@ -81,7 +81,7 @@ pub fn backtest(
                 (period, share),
                 at,
                 &outlook,
-                &track_record(&over),
+                &track_record(&over, outlook.ended),
                 actual,
             ));
             records.insert(0, (*end, Record::new(&outlook, actual)));

@@ -7,14 +7,13 @@ use revgauge_contract::{Timestamp, time::DAY_US};
 use super::{
     BookDeal,
     calendar::day_of,
-    hazards::{AGES, Hazards, Target},
+    day_step::{DayStep, OLDEST, Rounded, age_of, rates, step_back},
+    hazards::{Hazards, Profile},
 };
 use crate::directory::Outcome;
 
 /// Days ahead within which a win counts: what comes later says nothing of a deal that stands today.
 const MOST_DAYS: usize = 540;
-/// Ages told apart, as in the walk over a period.
-const OLDEST: usize = AGES[AGES.len() - 1] as usize + 1;
 /// Profiles are rounded to steps of this many natural logarithms, so that deals alike share one walk.
 const STEP: f64 = 0.25;
 /// Probabilities of the quantiles.
@@ -28,36 +27,32 @@ pub(super) type CloseDate = [Timestamp; 3];
 /// The close dates of deals as known at `at`; nothing for one that is not open or has no way to be won.
 ///
 /// ```text
-/// F(n | stage, age) = p_adv * sum over targets(share * [won: 1, stage: F(n - 1 | stage', 0)])
-///                   + (1 - p_adv - p_lost) * F(n - 1 | stage, age + 1)
+/// F(n | stage, age) = step_back(win: 1, hazards of the profile) of F(n - 1 | ..)
 /// date(q)           = at + the days in which the calendar's factors sum to n,   F(n) = q * F(540)
 /// ```
 /// `n` counts days as busy as the usual one, so dates fall on busy days. Straight lines between whole days. Cost: a walk of
 /// 540 days for each profile of deals.
 pub(super) fn close_dates(deals: &[BookDeal], hazards: &Hazards, at: Timestamp) -> Vec<Option<CloseDate>> {
     let mut dates = vec![None; deals.len()];
-    let mut by_profile: BTreeMap<(i32, i32), BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
-    let rounded = |factor: f64| (factor.max(1e-6).ln() / STEP).round() as i32;
+    let mut by_profile: BTreeMap<Rounded, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     for (place, deal) in deals.iter().enumerate() {
         if deal.outcome != Outcome::Open {
             continue;
         }
         let profile = hazards.profile(&deal.owner_id, deal.amount, &deal.path);
         let entered = deal.path.last().map_or(deal.created, |(entered, _)| *entered);
-        let age = (at.days_since(entered).max(0.0) as usize).min(OLDEST - 1);
-        let state = hazards.stage(&deal.stage) * OLDEST + age;
+        let state = hazards.stage(&deal.stage) * OLDEST + age_of(at.days_since(entered));
         by_profile
-            .entry((rounded(profile.advance), rounded(profile.lost)))
+            .entry(Rounded::to(STEP, profile))
             .or_default()
             .entry(state)
             .or_default()
             .push(place);
     }
     let busy = Busy::from(hazards, at);
-    for ((advance, lost), wanted) in by_profile {
-        let of = |steps: i32| (f64::from(steps) * STEP).exp();
+    for (rounded, wanted) in by_profile {
         let states: Vec<usize> = wanted.keys().copied().collect();
-        let curves = curves(hazards, (of(advance), of(lost)), &states);
+        let curves = curves(hazards, rounded.profile(STEP), &states);
         for (places, curve) in wanted.values().zip(&curves) {
             let date = dated(curve, &busy);
             for place in places {
@@ -69,44 +64,16 @@ pub(super) fn close_dates(deals: &[BookDeal], hazards: &Hazards, at: Timestamp) 
 }
 
 /// Of each wanted state, the probability of being won within 1, 2, ... days.
-fn curves(hazards: &Hazards, (advance, lost): (f64, f64), wanted: &[usize]) -> Vec<Vec<f64>> {
-    let stages = hazards.stages();
-    let steps: Vec<(f64, f64)> = (0..stages)
-        .flat_map(|stage| AGES.map(|from| hazards.rates(stage, from)))
-        .map(|(to_advance, to_lost)| {
-            let (to_advance, to_lost) = (to_advance * advance, to_lost * lost);
-            let total = to_advance + to_lost;
-            let stays = (-total).exp();
-            let advances = if total > 0.0 {
-                (1.0 - stays) * to_advance / total
-            } else {
-                0.0
-            };
-            (advances, stays)
-        })
+fn curves(hazards: &Hazards, profile: Profile, wanted: &[usize]) -> Vec<Vec<f64>> {
+    let steps: Vec<DayStep> = rates(hazards)
+        .into_iter()
+        .map(|(to_advance, to_lost)| DayStep::of((to_advance * profile.advance, to_lost * profile.lost)))
         .collect();
-    let mut next = vec![0.0; stages * OLDEST];
+    let mut next = vec![0.0; hazards.stages() * OLDEST];
     let mut now = next.clone();
     let mut curves = vec![Vec::with_capacity(MOST_DAYS); wanted.len()];
     for _ in 0..MOST_DAYS {
-        for stage in 0..stages {
-            let targets = hazards.onward(stage).iter();
-            let won: f64 = targets
-                .map(|(target, share)| match target {
-                    Target::Won => *share,
-                    Target::Stage(to) => share * next[to * OLDEST],
-                })
-                .sum();
-            let base = stage * OLDEST;
-            for (band, from) in AGES.iter().enumerate() {
-                let (advances, stays) = steps[stage * AGES.len() + band];
-                let until = AGES.get(band + 1).map_or(OLDEST, |until| *until as usize);
-                for age in *from as usize..until {
-                    let older = (age + 1).min(OLDEST - 1);
-                    now[base + age] = advances * won + stays * next[base + older];
-                }
-            }
-        }
+        step_back(hazards, 1.0, |place| steps[place], &next, &mut now);
         std::mem::swap(&mut now, &mut next);
         for (curve, state) in curves.iter_mut().zip(wanted) {
             curve.push(next[*state]);

@@ -12,7 +12,7 @@ use revgauge_contract::{
 };
 
 use super::{
-    Chance, DrawKey, ForecastSettings, NewDeals, Rates, Record, Simulation,
+    Chance, DrawKey, ForecastSettings, NewDeals, Rates, Record, Simulation, blend_record,
     distribution::quantile,
     remembered::{Lessons, PastKey, Remembered},
     service::{self, Made, Present, Tenant},
@@ -351,14 +351,59 @@ fn the_better_method_weighs_more_and_narrow_intervals_are_widened() {
         interval: [actual * 1.05, actual * 1.1, actual * 1.15],
         closed: 0.0,
         deviation: 0.0,
+        ended: 100,
         actual,
     };
-    let track = track_record(&[record(100.0), record(120.0), record(90.0)]);
+    let records = [record(100.0), record(120.0), record(90.0)];
+    let track = track_record(&records, 100);
     assert!(track.weights[3] > track.weights[1] && track.weights[1] > track.weights[0]);
-    assert_eq!(track.covered, 0);
+    assert_eq!(blend_record(&records).covered, 0);
     assert!(track.widening > 1.5);
     assert!((track.wape[3].expect("revenue came") - 0.01).abs() < 1e-9);
     assert!((track.bias[5].expect("revenue came") + 0.3).abs() < 1e-9);
+}
+
+#[test]
+fn a_quarter_forecast_from_a_handful_of_deals_tells_little_of_the_width_now() {
+    let record = |actual: f64, ended: u32| Record {
+        values: [100.0; 6],
+        interval: [90.0, 100.0, 110.0],
+        closed: 0.0,
+        deviation: 6.0,
+        ended,
+        actual,
+    };
+    // Residuals as a right range has them, then a first quarter far outside it.
+    let right = [92.2, 107.8, 95.0, 105.0, 110.5];
+    let mut records: Vec<Record> = right.iter().map(|actual| record(*actual, 300)).collect();
+    let without = track_record(&records, 300).widening;
+    records.push(record(900.0, 2));
+    let early = track_record(&records, 300).widening;
+    records[5].ended = 300;
+    let late = track_record(&records, 300).widening;
+    assert!((without - 1.0).abs() < 0.1, "{without}");
+    assert!(early < 1.03 * without && late > 1.1 * without, "{early} {late}");
+    // One odd quarter among others is bounded, however odd.
+    records[5].actual = 1e9;
+    assert!((track_record(&records, 300).widening - late).abs() < 1e-12);
+}
+
+#[test]
+fn the_blend_is_judged_by_the_weights_that_were_known_then() {
+    let record = |value: f64, actual: f64| Record {
+        values: [value; 6],
+        interval: [value - 10.0, value, value + 10.0],
+        closed: 0.0,
+        deviation: 6.0,
+        ended: 50,
+        actual,
+    };
+    let judged = blend_record(&[record(100.0, 110.0), record(100.0, 95.0), record(100.0, 155.0)]);
+    // All methods agree, so the blend says what they say.
+    assert!((judged.wape.expect("revenue came") - 70.0 / 360.0).abs() < 1e-9);
+    assert!((judged.bias.expect("revenue came") + 60.0 / 360.0).abs() < 1e-9);
+    assert_eq!(judged.covered, 2);
+    assert_eq!(blend_record(&[]).wape, None);
 }
 
 /// Begin, amount, days until the end and whether it is won, owner.

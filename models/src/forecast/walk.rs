@@ -6,11 +6,10 @@ use revgauge_contract::{Timestamp, time::DAY_US};
 
 use super::{
     calendar::day_of,
-    hazards::{AGES, Hazards, Profile, Target},
+    day_step::{DayStep, OLDEST, Rounded, age_of, rates, step_back},
+    hazards::{Hazards, Profile},
 };
 
-/// Ages told apart: days in a stage from 0 to the oldest band, in which age makes no difference any more.
-const OLDEST: usize = AGES[AGES.len() - 1] as usize + 1;
 /// Profiles are rounded to steps of this many natural logarithms, so that deals alike share one walk.
 const STEP: f64 = 0.1;
 /// Most days walked; a period that ends later is judged as if it ended then.
@@ -60,7 +59,7 @@ pub(super) struct Walks<'a> {
     calendar: Vec<f64>,
     /// By stage and age band: hazards before profile and calendar.
     rates: Vec<(f64, f64)>,
-    walked: BTreeMap<(i32, i32), Walk>,
+    walked: BTreeMap<Rounded, Walk>,
 }
 
 #[derive(Debug, Clone)]
@@ -81,25 +80,22 @@ impl<'a> Walks<'a> {
             wait: span.wait.min(left),
             ..span
         };
-        let rates = (0..hazards.stages())
-            .flat_map(|stage| AGES.map(|from| hazards.rates(stage, from)))
-            .collect();
         Self {
             hazards,
             span,
             calendar: (0..left)
                 .map(|day| hazards.calendar(span.today + day as i64) * span.share(day))
                 .collect(),
-            rates,
+            rates: rates(hazards),
             walked: BTreeMap::new(),
         }
     }
 
     /// Probability that a deal is won within the period that stands in a stage since so many days.
     pub(super) fn open(&mut self, profile: Profile, stage: usize, days: f64) -> f64 {
-        let age = (days.max(0.0) as usize).min(OLDEST - 1);
         let walk = self.walk(profile);
-        walk.open.get(stage * OLDEST + age).copied().unwrap_or(0.0)
+        let state = stage * OLDEST + age_of(days);
+        walk.open.get(state).copied().unwrap_or(0.0)
     }
 
     /// Probabilities that a deal is won within the period if it is created on each of its days from today.
@@ -108,64 +104,31 @@ impl<'a> Walks<'a> {
     }
 
     fn walk(&mut self, profile: Profile) -> &Walk {
-        let rounded = |factor: f64| (factor.max(1e-6).ln() / STEP).round() as i32;
-        let key = (rounded(profile.advance), rounded(profile.lost));
+        let key = Rounded::to(STEP, profile);
         let (hazards, span, calendar, rates) = (self.hazards, self.span, &self.calendar, &self.rates);
-        self.walked.entry(key).or_insert_with(|| {
-            let of = |steps: i32| (f64::from(steps) * STEP).exp();
-            back(hazards, span, calendar, rates, (of(key.0), of(key.1)))
-        })
+        self.walked
+            .entry(key)
+            .or_insert_with(|| back(hazards, span, calendar, rates, key.profile(STEP)))
     }
 }
 
 /// ```text
-/// W(stage, age, t) = p_adv * sum over targets(share * [won: 1 within the period, stage: W(stage', 0, t + 1)])
-///                  + (1 - p_adv - p_lost) * W(stage, age + 1, t + 1)
+/// W(stage, age, t) = step_back(win: 1 within the period, else 0; hazards of the profile and of day t) of W(.., t + 1)
 /// ```
-/// with `p_adv + p_lost = 1 - exp(-(h_adv + h_lost))`, shared as the hazards are.
-fn back(
-    hazards: &Hazards,
-    span: Span,
-    calendar: &[f64],
-    rates: &[(f64, f64)],
-    (advance, lost): (f64, f64),
-) -> Walk {
-    let stages = hazards.stages();
-    let mut next = vec![0.0; stages * OLDEST];
+fn back(hazards: &Hazards, span: Span, calendar: &[f64], rates: &[(f64, f64)], profile: Profile) -> Walk {
+    let mut next = vec![0.0; hazards.stages() * OLDEST];
     let mut now = next.clone();
     let mut created = vec![0.0; span.left];
     for day in (0..span.left).rev() {
         let counts = f64::from(u8::from(day >= span.wait));
-        for stage in 0..stages {
-            let won: f64 = hazards
-                .onward(stage)
-                .iter()
-                .map(|(target, share)| match target {
-                    Target::Won => share * counts,
-                    Target::Stage(to) => share * next[to * OLDEST],
-                })
-                .sum();
-            let base = stage * OLDEST;
-            for (band, from) in AGES.iter().enumerate() {
-                let (to_advance, to_lost) = rates[stage * AGES.len() + band];
-                let (to_advance, to_lost) = (
-                    to_advance * advance * calendar[day],
-                    to_lost * lost * calendar[day],
-                );
-                let total = to_advance + to_lost;
-                let stays = (-total).exp();
-                let advances = if total > 0.0 {
-                    (1.0 - stays) * to_advance / total
-                } else {
-                    0.0
-                };
-                let until = AGES.get(band + 1).map_or(OLDEST, |until| *until as usize);
-                for age in *from as usize..until {
-                    let older = (age + 1).min(OLDEST - 1);
-                    now[base + age] = advances * won + stays * next[base + older];
-                }
-            }
-        }
+        let step = |place: usize| {
+            let (to_advance, to_lost) = rates[place];
+            DayStep::of((
+                to_advance * profile.advance * calendar[day],
+                to_lost * profile.lost * calendar[day],
+            ))
+        };
+        step_back(hazards, counts, step, &next, &mut now);
         std::mem::swap(&mut now, &mut next);
         created[day] = hazards
             .entries()

@@ -22,16 +22,47 @@ use super::{
 };
 use crate::access::Sight;
 
+const CURRENCY: Column = column(
+    "currency",
+    Reading::Text,
+    &["currency"],
+    "currency of the amounts",
+    "ISO 4217",
+);
+const PERIOD: Column = column("period", Reading::Text, &["period"], "name of the period", "");
+const METHOD: Column = column(
+    "method",
+    Reading::Text,
+    &["method"],
+    "blend, or a method in it",
+    "",
+);
+const WAPE: Column = column(
+    "wape",
+    Reading::Number,
+    &["wape"],
+    "absolute errors over actual revenue, at the same elapsed share of past periods",
+    "share",
+);
+const BIAS: Column = column(
+    "bias",
+    Reading::Number,
+    &["bias"],
+    "forecast less actual over actual revenue there",
+    "share",
+);
+const NOISE_FLOOR: Column = column(
+    "noise_floor",
+    Reading::Number,
+    &["noise_floor"],
+    "error that a forecast would have if its distribution were right",
+    "share",
+);
+
 /// Columns of `forecast_as_of`.
 pub(super) const METHODS: &[Column] = &[
-    column(
-        "currency",
-        Reading::Text,
-        &["currency"],
-        "currency of the amounts",
-        "ISO 4217",
-    ),
-    column("period", Reading::Text, &["period"], "name of the period", ""),
+    CURRENCY,
+    PERIOD,
     column("period_start", Reading::Instant, &["start"], "its start", "UTC"),
     column(
         "period_end",
@@ -47,13 +78,7 @@ pub(super) const METHODS: &[Column] = &[
         "what was known then was used",
         "UTC",
     ),
-    column(
-        "method",
-        Reading::Text,
-        &["method"],
-        "blend, or a method in it",
-        "",
-    ),
+    METHOD,
     column(
         "value",
         Reading::Number,
@@ -68,27 +93,9 @@ pub(super) const METHODS: &[Column] = &[
         "share in the blend",
         "0-1",
     ),
-    column(
-        "wape",
-        Reading::Number,
-        &["wape"],
-        "absolute errors over actual revenue, at the same elapsed share of past periods",
-        "share",
-    ),
-    column(
-        "bias",
-        Reading::Number,
-        &["bias"],
-        "forecast less actual over actual revenue there",
-        "share",
-    ),
-    column(
-        "noise_floor",
-        Reading::Number,
-        &["noise_floor"],
-        "error that a forecast would have if its distribution were right",
-        "share",
-    ),
+    WAPE,
+    BIAS,
+    NOISE_FLOOR,
     column(
         "closed",
         Reading::Number,
@@ -180,13 +187,7 @@ pub(super) const METHODS: &[Column] = &[
 
 /// Columns of `forecast_accuracy`.
 pub(super) const ACCURACY: &[Column] = &[
-    column(
-        "currency",
-        Reading::Text,
-        &["currency"],
-        "currency of the amounts",
-        "ISO 4217",
-    ),
+    CURRENCY,
     column("node", Reading::Text, &["node"], "a person; empty for all", ""),
     column(
         "node_kind",
@@ -202,13 +203,7 @@ pub(super) const ACCURACY: &[Column] = &[
         "share of the period that had passed",
         "0-1",
     ),
-    column(
-        "method",
-        Reading::Text,
-        &["method"],
-        "blend, or a method in it",
-        "",
-    ),
+    METHOD,
     column(
         "periods",
         Reading::Number,
@@ -223,20 +218,8 @@ pub(super) const ACCURACY: &[Column] = &[
         "revenue that came in them",
         "currency",
     ),
-    column(
-        "wape",
-        Reading::Number,
-        &["wape"],
-        "absolute errors over that revenue",
-        "share",
-    ),
-    column(
-        "bias",
-        Reading::Number,
-        &["bias"],
-        "forecast less actual over that revenue",
-        "share",
-    ),
+    WAPE,
+    BIAS,
     column(
         "covered",
         Reading::Number,
@@ -244,25 +227,13 @@ pub(super) const ACCURACY: &[Column] = &[
         "periods inside the 80 % range given then",
         "",
     ),
-    column(
-        "noise_floor",
-        Reading::Number,
-        &["noise_floor"],
-        "error that a forecast would have if its distribution were right",
-        "share",
-    ),
+    NOISE_FLOOR,
 ];
 
 /// Columns of `forecast_rows_as_of`.
 pub(super) const ROWS: &[Column] = &[
-    column(
-        "currency",
-        Reading::Text,
-        &["currency"],
-        "currency of the amounts",
-        "ISO 4217",
-    ),
-    column("period", Reading::Text, &["period"], "name of the period", ""),
+    CURRENCY,
+    PERIOD,
     column(
         "kind",
         Reading::Text,
@@ -402,7 +373,13 @@ fn method_records(forecast: &Forecast) -> Vec<Value> {
             "pacing": standing.pacing, "submitted": standing.submitted,
         })
     };
-    let blend = record("blend", forecast.blend, 1.0, None, None);
+    let blend = record(
+        "blend",
+        forecast.blend,
+        1.0,
+        forecast.blend_wape,
+        forecast.blend_bias,
+    );
     let methods = forecast
         .methods
         .iter()

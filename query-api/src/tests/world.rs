@@ -501,6 +501,8 @@ impl ForecastService for Outlooks {
             omitted: 0.0,
             expected: 5.25,
             blend: 7.0,
+            blend_wape: Some(0.2),
+            blend_bias: Some(-0.05),
             quantiles: [(0.1, 0.0), (0.5, 5.25), (0.9, 10.5)].map(quantile).to_vec(),
             methods: vec![method("hazard", 5.25, 0.8), method("naive", 14.0, 0.2)],
             past_periods: 4,

@@ -165,6 +165,8 @@ mod tests {
             omitted: 0.0,
             expected: 0.0,
             blend: 0.0,
+            blend_wape: None,
+            blend_bias: None,
             quantiles: Vec::new(),
             methods: Vec::new(),
             past_periods: 0,
