@@ -3,8 +3,8 @@
 //! Every function is pure: what was known at an instant goes in, the same bits come out. `book` reads the deals as known;
 //! `rates`, `hazards`, `calendar` and `history` learn how deals move and end; `day_step` is what a day does to a deal, by which `walk`
 //! and `created` turn that into probabilities, `close_dates` into dates, `revenue_series` does without deals; `outlook` makes the forecast, `distribution` its range, `record`
-//! measures the methods on past periods, `accuracy` tells that by team and person, `currency` and `targets` read rates, quotas and
-//! submissions, `backtest` does so on many, `remembered` keeps what need not be learnt again, `service` puts them together.
+//! measures the methods on past periods, `weights` weighs them by it, `accuracy` tells that by team and person, `currency` and `targets` read rates, quotas and
+//! submissions, of which `spoken` makes a method, `backtest` does so on many, `remembered` keeps what need not be learnt again, `service` puts them together.
 
 mod accuracy;
 mod backtest;
@@ -28,10 +28,12 @@ mod remembered_tests;
 mod revenue_series;
 mod series;
 mod service;
+mod spoken;
 mod targets;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod weights;
 
 pub use accuracy::HORIZONS;
 pub use backtest::{Backcast, backtest};
@@ -42,7 +44,7 @@ pub use distribution::{Chance, DrawKey, NewDeals, Simulation, simulate};
 pub use history::{History, Snapshot};
 pub use outlook::{Learnt, METHODS, Outlook};
 pub use rates::StageRates;
-pub use record::{BlendRecord, Record, TrackRecord, blend_record, track_record};
+pub use record::{BlendRecord, MethodRecord, Record, TrackRecord, blend_record, track_record};
 pub use series::{SERIES_METHODS, SeriesForecast, forecast_series};
 pub use service::{ForecastSettings, Forecasts};
 pub use targets::Targets;

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use revgauge_contract::{Timestamp, error::Failure, forecast::ForecastAccuracy};
 
 use super::{
-    ForecastSettings, METHODS, Record,
+    ForecastSettings, METHODS, Record, Targets,
     past::{Asked, Reading, past_periods, past_spans},
-    record::blend_record,
+    record::{SUBMITTED, blend_record},
+    spoken::Spoken,
 };
+use crate::hierarchy::Hierarchy;
 
 /// Elapsed shares of a period at which its forecasts are judged.
 pub const HORIZONS: [f64; 5] = [0.011, 0.25, 0.5, 0.75, 0.98];
@@ -31,6 +33,7 @@ pub(super) struct Node {
 pub(super) fn accuracy(
     reading: Reading<'_>,
     nodes: &[Node],
+    (targets, hierarchy): (&Targets, &Hierarchy),
     period: (Timestamp, Timestamp),
     at: Timestamp,
     settings: &ForecastSettings,
@@ -51,7 +54,16 @@ pub(super) fn accuracy(
                     owners: node.owners.as_ref(),
                 };
                 let said = asked.said(&past, settings.simulation(settings.past_draws));
-                let records = asked.records(deals, &past, &said);
+                let people = match &node.owners {
+                    Some(owners) => owners.iter().map(String::as_str).collect(),
+                    None => hierarchy.people(),
+                };
+                let spoken = Spoken {
+                    targets,
+                    hierarchy,
+                    people: &people,
+                };
+                let records = asked.records(deals, &past, &said, spoken);
                 told.extend(of_node(node, currency, horizon, &records));
             }
         }
@@ -59,40 +71,45 @@ pub(super) fn accuracy(
     Ok(told)
 }
 
-/// One row a method, and one of the blend.
+/// One row a method, of the periods of which it said something, and one of the blend; none where nothing came.
 fn of_node(node: &Node, currency: &str, horizon: f64, records: &[Record]) -> Vec<ForecastAccuracy> {
-    let revenue: f64 = records.iter().map(|record| record.actual).sum();
-    if records.is_empty() || revenue <= 0.0 {
-        return Vec::new();
-    }
-    let deviation: f64 = records.iter().map(|record| record.deviation).sum();
-    let row = |method: &str, errors: &[f64]| ForecastAccuracy {
-        currency: currency.to_owned(),
-        node: node.name.clone(),
-        node_kind: node.kind.to_owned(),
-        elapsed: horizon,
-        method: method.to_owned(),
-        periods: records.len() as u32,
-        actual: revenue,
-        wape: errors.iter().map(|error| error.abs()).sum::<f64>() / revenue,
-        bias: errors.iter().sum::<f64>() / revenue,
-        covered: None,
-        noise_floor: deviation / revenue,
+    let row = |method: &str, said: &dyn Fn(&Record) -> Option<f64>| {
+        let said = records.iter().filter_map(|one| Some((said(one)?, one)));
+        let (mut periods, mut actual, mut absolute, mut signed) = (0, 0.0, 0.0, 0.0);
+        let mut deviation = 0.0;
+        for (value, one) in said {
+            periods += 1;
+            actual += one.actual;
+            absolute += (value - one.actual).abs();
+            signed += value - one.actual;
+            deviation += one.deviation;
+        }
+        (actual > 0.0).then(|| ForecastAccuracy {
+            currency: currency.to_owned(),
+            node: node.name.clone(),
+            node_kind: node.kind.to_owned(),
+            elapsed: horizon,
+            method: method.to_owned(),
+            periods,
+            actual,
+            wape: absolute / actual,
+            bias: signed / actual,
+            covered: None,
+            noise_floor: deviation / actual,
+        })
     };
     let mut rows: Vec<ForecastAccuracy> = METHODS
         .iter()
         .enumerate()
-        .map(|(place, method)| {
-            let errors: Vec<f64> = records.iter().map(|one| one.values[place] - one.actual).collect();
-            row(method, &errors)
-        })
+        .filter_map(|(place, method)| row(method, &|one| Some(one.values[place])))
         .collect();
+    rows.extend(row(SUBMITTED, &|one| one.submitted));
     let blend = blend_record(records);
-    rows.push(ForecastAccuracy {
+    rows.extend(row("blend", &|_| Some(0.0)).map(|row| ForecastAccuracy {
         wape: blend.wape.unwrap_or_default(),
         bias: blend.bias.unwrap_or_default(),
         covered: Some(blend.covered),
-        ..row("blend", &[])
-    });
+        ..row
+    }));
     rows
 }

@@ -81,7 +81,7 @@ pub fn backtest(
                 (period, share),
                 at,
                 &outlook,
-                &track_record(&over, outlook.ended),
+                &track_record(&over, outlook.ended, false),
                 actual,
             ));
             records.insert(0, (*end, Record::new(&outlook, actual)));
@@ -116,8 +116,8 @@ fn backcast(
         at,
         closed: outlook.closed,
         values: outlook.values,
-        blend: track.blend(&outlook.values),
-        weights: track.weights,
+        blend: track.blend(&outlook.values, None),
+        weights: track.weights(),
         interval: track.interval(&Record::new(outlook, actual)),
         actual,
     }

@@ -72,6 +72,15 @@ impl Outlook {
     }
 }
 
+/// What the hazard expects of one owner.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct OwnerExpected {
+    /// Won so far within the period.
+    pub(super) closed: f64,
+    /// All revenue of the period.
+    pub(super) all: f64,
+}
+
 /// Owners that count; all when absent.
 pub(super) type Owners<'a> = Option<&'a BTreeSet<String>>;
 
@@ -323,6 +332,35 @@ impl Learnt {
             rows,
             ended: self.ended,
         }
+    }
+
+    /// What the hazard expects of each owner's deals and deals not yet created; it sums to the hazard method's value.
+    pub(super) fn expected_by_owner(
+        &self,
+        owners: Owners<'_>,
+        overlays: &Overlays<'_>,
+    ) -> BTreeMap<&str, OwnerExpected> {
+        let mut by_owner: BTreeMap<&str, OwnerExpected> = BTreeMap::new();
+        let asked = |owner: &str| owners.is_none_or(|owners| owners.contains(owner));
+        let deals = self.deals.iter().zip(&self.probabilities);
+        for (deal, probability) in deals.filter(|(deal, _)| asked(&deal.owner_id)) {
+            let held = by_owner.entry(&deal.owner_id).or_default();
+            match (deal.outcome, deal.ended) {
+                (Outcome::Won, Some(ended)) if self.start <= ended && ended < self.end => {
+                    held.closed += deal.amount;
+                    held.all += deal.amount;
+                }
+                (Outcome::Open, _) => {
+                    let seen = Seen::of(deal, *probability, overlays.get(deal.deal_id.as_str()).copied());
+                    held.all += seen.amount * seen.probability;
+                }
+                _ => {}
+            }
+        }
+        for owner in self.created.owners.iter().filter(|owner| asked(&owner.owner_id)) {
+            by_owner.entry(&owner.owner_id).or_default().all += owner.revenue;
+        }
+        by_owner
     }
 
     fn first_created(&self, owners: Owners<'_>) -> Option<Timestamp> {

@@ -8,6 +8,7 @@ use super::{
     BookDeal, History, Learnt, Rates, Record, Scope, Simulation, Snapshot,
     outlook::{Overlays, Owners, owned, won_in},
     read_book,
+    spoken::Spoken,
 };
 use crate::{changelog::ChangeLog, directory::StageCatalogue};
 
@@ -158,19 +159,25 @@ impl Asked<'_> {
             .collect()
     }
 
-    /// What was said of each past period beside what came, as known in `now`.
+    /// What was said of each past period, by the methods and by people, beside what came, as known in `now`.
     pub(super) fn records(
         self,
         now: &[BookDeal],
         past: &[PastPeriod],
         said: &[Option<Record>],
+        spoken: Spoken<'_>,
     ) -> Vec<Record> {
         past.iter()
             .zip(said)
             .filter_map(|(one, said)| {
                 let actual = won_in(owned(now, self.owners), one.span.start, one.span.end);
+                let submitted = one
+                    .learnt
+                    .get(self.currency)
+                    .and_then(|learnt| spoken.before(learnt, self, one.span));
                 Some(Record {
                     actual,
+                    submitted,
                     ..said.clone()?
                 })
             })

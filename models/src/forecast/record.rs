@@ -1,19 +1,24 @@
 //! How good were the methods on past periods, at the same elapsed share, knowing only what was known then?
 
-use super::outlook::{HAZARD, METHODS, Outlook};
+use super::{
+    outlook::{HAZARD, METHODS, Outlook},
+    weights::shares,
+};
+
+/// What people submit, as a method beside [`METHODS`].
+pub(super) const SUBMITTED: &str = "submitted";
 
 /// Periods that the assumption of the usual errors weighs like.
-const PRIOR_PERIODS: f64 = 4.0;
+const PRIOR_PERIODS: f64 = 8.0;
 /// Periods that the assumption of a right width weighs like. More than of the usual errors: one residual tells less of a
 /// width than of which method errs more.
 const PRIOR_WIDTHS: f64 = 8.0;
 /// Ended deals from which a forecast's error is twice what it would be with endless ones.
 const LEARNT_DEALS: f64 = 40.0;
 /// Errors usual for the methods, against that of the best: what they are taken for before their own are known.
-const USUAL_ERRORS: [f64; METHODS.len()] = [4.0, 3.0, 1.4, 1.0, 2.0, 2.5];
-/// How sharply the weights fall with the squared error. The inverse of the squared error itself would be best if the
-/// methods erred independently; they share most of what they know, so the better one gets more.
-const SHARPNESS: f64 = 3.0;
+const USUAL_ERRORS: [f64; METHODS.len()] = [3.0, 3.0, 1.1, 1.0, 2.0, 2.5];
+/// The same of what people submit: without a share until some past period has shown it to be better.
+const USUAL_SUBMITTED: f64 = 1.2;
 /// Half width of a right 80 % interval in standard deviations.
 const RIGHT_HALF: f64 = 1.2816;
 /// Square beyond which a standardised residual counts no more: 2.5 standard deviations.
@@ -38,6 +43,8 @@ pub struct Record {
     pub deviation: f64,
     /// Ended deals that it was learnt from.
     pub ended: u32,
+    /// What people had submitted by then, and the hazard's value for those for whom nobody had; absent where nobody had.
+    pub submitted: Option<f64>,
     /// What came, as known now.
     pub actual: f64,
 }
@@ -52,44 +59,73 @@ impl Record {
             closed: then.closed,
             deviation: then.deviation(),
             ended: then.ended,
+            submitted: None,
             actual,
         }
     }
 }
 
+/// What the past says of a method.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MethodRecord {
+    /// Share in the blend.
+    pub weight: f64,
+    /// Sum of absolute errors over sum of actual revenue; absent where nothing came.
+    pub wape: Option<f64>,
+    /// Sum of (forecast - actual) over sum of actual revenue.
+    pub bias: Option<f64>,
+}
+
 /// What the past says of the methods and of the width of the interval.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackRecord {
-    /// Share of each method in the blend; they sum to 1.
-    pub weights: [f64; METHODS.len()],
-    /// Sum of absolute errors over sum of actual revenue; absent where nothing came.
-    pub wape: [Option<f64>; METHODS.len()],
-    /// Sum of (forecast - actual) over sum of actual revenue.
-    pub bias: [Option<f64>; METHODS.len()],
+    /// In the order of [`METHODS`]; their weights and that of what is submitted sum to 1.
+    pub methods: [MethodRecord; METHODS.len()],
+    /// What people submit, where they did for the period asked about.
+    pub submitted: Option<MethodRecord>,
     /// Factor on the distance from the median, 0.5 to 3.
     pub widening: f64,
 }
 
 impl TrackRecord {
-    /// The methods' values by their weights.
+    /// The weights of [`METHODS`].
     #[must_use]
-    pub fn blend(&self, values: &[f64; METHODS.len()]) -> f64 {
-        values
+    pub fn weights(&self) -> [f64; METHODS.len()] {
+        self.methods.map(|method| method.weight)
+    }
+
+    /// The methods' values by their weights; without what is submitted where nobody did.
+    #[must_use]
+    pub fn blend(&self, values: &[f64; METHODS.len()], submitted: Option<f64>) -> f64 {
+        let spoken = self
+            .submitted
+            .zip(submitted)
+            .map(|(method, value)| (method.weight, value));
+        let weighed = self
+            .methods
             .iter()
-            .zip(self.weights)
-            .map(|(value, weight)| value * weight)
-            .sum()
+            .zip(values)
+            .map(|(method, value)| (method.weight, *value));
+        let (sum, weight) = weighed.chain(spoken).fold((0.0, 0.0), |sum, (weight, value)| {
+            (sum.0 + weight * value, sum.1 + weight)
+        });
+        if weight > 0.0 {
+            sum / weight
+        } else {
+            values[HAZARD]
+        }
     }
 
     /// P10, P50 and P90 of a record, as they would have been answered.
     #[must_use]
     pub fn interval(&self, record: &Record) -> [f64; 3] {
+        let factor = self.moved(record);
         record
             .interval
-            .map(|revenue| self.answered(&record.values, record.closed, record.interval[1], revenue))
+            .map(|revenue| self.answered(factor, record.closed, record.interval[1], revenue))
     }
 
-    /// A simulated revenue moved to the blend and with the corrected distance from the median.
+    /// The simulated revenue moved to the blend and with the corrected distance from the median.
     ///
     /// ```text
     /// moved = closed + (revenue - closed) * (blend - closed) / (expected - closed)
@@ -97,25 +133,33 @@ impl TrackRecord {
     /// ```
     /// It keeps the order, and revenue never falls below what is won already.
     #[must_use]
-    pub fn corrected(&self, outlook: &Outlook, revenue: f64) -> f64 {
-        self.answered(&outlook.values, outlook.closed, outlook.quantile(0.5), revenue)
+    pub fn corrected(&self, outlook: &Outlook, submitted: Option<f64>) -> Vec<f64> {
+        let (median, closed) = (outlook.quantile(0.5), outlook.closed);
+        let factor = recentred(
+            self.blend(&outlook.values, submitted),
+            outlook.values[HAZARD],
+            closed,
+        );
+        let draws = outlook.draws.iter();
+        draws
+            .map(|draw| self.answered(factor, closed, median, *draw))
+            .collect()
     }
 
-    fn answered(&self, values: &[f64; METHODS.len()], closed: f64, median: f64, revenue: f64) -> f64 {
-        let factor = moved(&self.weights, values, closed);
+    fn moved(&self, record: &Record) -> f64 {
+        let blend = self.blend(&record.values, record.submitted);
+        recentred(blend, record.values[HAZARD], record.closed)
+    }
+
+    fn answered(&self, factor: f64, closed: f64, median: f64, revenue: f64) -> f64 {
         let moved = |revenue: f64| closed + (revenue - closed) * factor;
         (moved(median) + self.widening * factor * (revenue - median)).max(closed)
     }
 }
 
 /// Factor that brings the hazard's mean of the rest of the period to that of the blend.
-fn moved(weights: &[f64; METHODS.len()], values: &[f64; METHODS.len()], closed: f64) -> f64 {
-    let blend: f64 = values
-        .iter()
-        .zip(weights)
-        .map(|(value, weight)| value * weight)
-        .sum();
-    let (wanted, simulated) = (blend - closed, values[HAZARD] - closed);
+fn recentred(blend: f64, hazard: f64, closed: f64) -> f64 {
+    let (wanted, simulated) = (blend - closed, hazard - closed);
     if simulated > 0.0 {
         (wanted / simulated).clamp(RECENTRED.0, RECENTRED.1)
     } else {
@@ -134,36 +178,27 @@ fn tells(then: u32, now: u32) -> f64 {
     }
 }
 
-/// Weighs the methods by their mean square error on past periods, for a forecast learnt from so many ended deals.
+/// Weighs the methods by their mean square error on past periods, for a forecast learnt from so many ended deals; what is
+/// submitted only where it is `spoken`: people did for the period asked about.
 ///
 /// ```text
-/// weight(m) ~ 1 / (sum of v * squared errors(m) / unit + PRIOR_PERIODS * usual(m)^2) ^ SHARPNESS
-/// unit      = mean squared error of a forecast whose distribution is right, else that of the best method
-/// widening  = sqrt((PRIOR_WIDTHS + sum(v * min(z^2, 6.25) / 0.9776)) / (PRIOR_WIDTHS + sum(v)))
-/// z         = 1.2816 * (actual - P50) / half width,   v = how much the record tells of now, 0 to 1
+/// error(m)^2 = (sum of v * squared errors(m) / unit + PRIOR_PERIODS * usual(m)^2) / (sum of v + PRIOR_PERIODS)
+/// weight(m)  = the share of the blend that errs least, by these errors (`shares`)
+/// unit       = mean squared error of a forecast whose distribution is right, else that of the best method
+/// widening   = sqrt((PRIOR_WIDTHS + sum(v * min(z^2, 6.25) / 0.9776)) / (PRIOR_WIDTHS + sum(v)))
+/// z          = 1.2816 * (actual - P50) / half width,   v = how much the record tells of now, 0 to 1
 /// ```
 /// with P50 and half width moved to the blend as the answer is. Squares are cut (winsorised, so that one odd quarter
 /// does not widen all that follow) and `0.9776` keeps a right width right. An organisation's first quarters, forecast from
 /// a handful of deals, tell little of what it errs now. Without a past the weights are those of the usual errors and the
 /// width stays: no cliff (N-24).
 #[must_use]
-pub fn track_record(records: &[Record], ended: u32) -> TrackRecord {
-    let total: f64 = records.iter().map(|record| record.actual).sum();
+pub fn track_record(records: &[Record], ended: u32, spoken: bool) -> TrackRecord {
     let told: Vec<f64> = records.iter().map(|record| tells(record.ended, ended)).collect();
-    let mut squares = [0.0; METHODS.len()];
-    let mut wape = [None; METHODS.len()];
-    let mut bias = [None; METHODS.len()];
-    for method in 0..METHODS.len() {
-        let errors = || records.iter().map(|record| record.values[method] - record.actual);
-        squares[method] = errors()
-            .zip(&told)
-            .map(|(error, told)| told * error * error)
-            .sum();
-        if total > 0.0 {
-            wape[method] = Some(errors().map(f64::abs).sum::<f64>() / total);
-            bias[method] = Some(errors().sum::<f64>() / total);
-        }
-    }
+    let judged = |value: &dyn Fn(&Record) -> Option<f64>| Errors::of(records, &told, value);
+    let of_methods: [Errors; METHODS.len()] =
+        std::array::from_fn(|method| judged(&|record| Some(record.values[method])));
+    let of_submitted = spoken.then(|| judged(&|record| record.submitted));
     let count = told.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     // What a right forecast would err, from its own distribution: one lucky period does not make it small.
     let deviations = records
@@ -171,29 +206,85 @@ pub fn track_record(records: &[Record], ended: u32) -> TrackRecord {
         .zip(&told)
         .map(|(record, told)| told * record.deviation.powi(2));
     let expected = NORMAL_SQUARE * deviations.sum::<f64>() / count;
-    let least = squares.iter().copied().fold(f64::INFINITY, f64::min) / count;
+    let least = of_methods
+        .iter()
+        .map(|errors| errors.squares)
+        .fold(f64::INFINITY, f64::min)
+        / count;
     let unit = [expected, least, 1.0]
         .into_iter()
         .find(|unit| unit.is_finite() && *unit > 0.0)
         .unwrap_or(1.0);
-    let worth: [f64; METHODS.len()] = std::array::from_fn(|method| {
-        let usual = PRIOR_PERIODS * USUAL_ERRORS[method] * USUAL_ERRORS[method];
-        (squares[method] / unit + usual).powf(-SHARPNESS)
-    });
-    let sum: f64 = worth.iter().sum();
-    let weights = worth.map(|worth| worth / sum);
-    TrackRecord {
-        weights,
-        wape,
-        bias,
-        widening: widening(records, &told, &weights),
+    let mut errors: Vec<f64> = of_methods
+        .iter()
+        .zip(USUAL_ERRORS)
+        .map(|(errors, usual)| errors.shrunk(unit, usual))
+        .collect();
+    errors.extend(of_submitted.map(|errors| errors.shrunk(unit, USUAL_SUBMITTED)));
+    let weights = shares(&errors);
+    let mut track = TrackRecord {
+        methods: std::array::from_fn(|method| of_methods[method].record(weights[method])),
+        submitted: of_submitted.map(|errors| errors.record(weights[METHODS.len()])),
+        widening: 1.0,
+    };
+    track.widening = widening(records, &told, &track);
+    track
+}
+
+/// What a method erred on past periods.
+#[derive(Debug, Clone, Copy)]
+struct Errors {
+    /// Periods, each by how much it tells.
+    count: f64,
+    /// Squared errors, each by how much its period tells.
+    squares: f64,
+    absolute: f64,
+    signed: f64,
+    actual: f64,
+}
+
+impl Errors {
+    /// Over the records of which the method said something.
+    fn of(records: &[Record], told: &[f64], value: &dyn Fn(&Record) -> Option<f64>) -> Self {
+        let none = Self {
+            count: 0.0,
+            squares: 0.0,
+            absolute: 0.0,
+            signed: 0.0,
+            actual: 0.0,
+        };
+        records.iter().zip(told).fold(none, |sum, (record, told)| {
+            let Some(value) = value(record) else { return sum };
+            let error = value - record.actual;
+            Self {
+                count: sum.count + told,
+                squares: sum.squares + told * error * error,
+                absolute: sum.absolute + error.abs(),
+                signed: sum.signed + error,
+                actual: sum.actual + record.actual,
+            }
+        })
+    }
+
+    /// Standard deviation in units, shrunk towards the usual one.
+    fn shrunk(self, unit: f64, usual: f64) -> f64 {
+        ((self.squares / unit + PRIOR_PERIODS * usual * usual) / (self.count + PRIOR_PERIODS)).sqrt()
+    }
+
+    fn record(self, weight: f64) -> MethodRecord {
+        let over = |sum: f64| (self.actual > 0.0).then(|| sum / self.actual);
+        MethodRecord {
+            weight,
+            wape: over(self.absolute),
+            bias: over(self.signed),
+        }
     }
 }
 
-fn widening(records: &[Record], told: &[f64], weights: &[f64; METHODS.len()]) -> f64 {
+fn widening(records: &[Record], told: &[f64], track: &TrackRecord) -> f64 {
     let (mut squares, mut counted) = (PRIOR_WIDTHS, PRIOR_WIDTHS);
     for (record, told) in records.iter().zip(told) {
-        let factor = moved(weights, &record.values, record.closed);
+        let factor = track.moved(record);
         let half = factor * (record.interval[2] - record.interval[0]) / 2.0;
         let median = record.closed + factor * (record.interval[1] - record.closed);
         if half > 0.0 {
@@ -221,8 +312,8 @@ pub struct BlendRecord {
 pub fn blend_record(records: &[Record]) -> BlendRecord {
     let (mut absolute, mut signed, mut covered) = (0.0, 0.0, 0);
     for (place, record) in records.iter().enumerate() {
-        let before = track_record(&records[place + 1..], record.ended);
-        let error = before.blend(&record.values) - record.actual;
+        let before = track_record(&records[place + 1..], record.ended, record.submitted.is_some());
+        let error = before.blend(&record.values, record.submitted) - record.actual;
         absolute += error.abs();
         signed += error;
         let [low, _, high] = before.interval(record);

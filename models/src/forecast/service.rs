@@ -22,8 +22,9 @@ use super::{
     accuracy::{Node, accuracy},
     outlook::{CATEGORIES, HAZARD, Overlays, owned, spelled},
     past::{Asked, Reading, past_periods, past_spans},
-    record::blend_record,
+    record::{SUBMITTED, blend_record},
     remembered::{Lessons, LiveLog, PastKey, Remembered, View, known_until},
+    spoken::Spoken,
     track_record,
 };
 use crate::{
@@ -423,20 +424,27 @@ pub(super) fn answer(
         let said = present
             .lessons
             .said(asked, settings.simulation(settings.past_draws));
-        let records = asked.records(deals, past, &said);
-        let history = asked.history(deals, at, past);
-        let outlook = learnt.outlook(owners, &history, settings.simulation(settings.draws), &overlays);
         let people: BTreeSet<&str> = match owners {
             Some(owners) => owners.iter().map(String::as_str).collect(),
             None => tenant.hierarchy.people(),
         };
-        let submissions = targets.submissions(&people, &tenant.hierarchy, currency, period);
+        let spoken = Spoken {
+            targets: &targets,
+            hierarchy: &tenant.hierarchy,
+            people: &people,
+        };
+        let records = asked.records(deals, past, &said, spoken);
+        let history = asked.history(deals, at, past);
+        let outlook = learnt.outlook(owners, &history, settings.simulation(settings.draws), &overlays);
+        let submitted = spoken.value(learnt, asked, period, &overlays);
+        let submissions = targets.submissions(&people, &tenant.hierarchy, currency, period, None);
         let standing = Standing {
             quota: question
                 .quota
                 .or_else(|| targets.quota(&people, &tenant.hierarchy, currency, period))
                 .filter(|quota| *quota > 0.0),
-            submitted: Targets::submitted(&submissions, &people, &tenant.hierarchy, "commit"),
+            submitted: Targets::submitted(&submissions, &people, &tenant.hierarchy, "commit")
+                .map(|(committed, _)| committed),
             submissions,
             ..Standing::default()
         };
@@ -447,6 +455,7 @@ pub(super) fn answer(
             at,
             outlook,
             &records,
+            submitted,
             standing,
         ))
     });
@@ -465,8 +474,13 @@ pub(super) fn accuracy_of(
     settings: &ForecastSettings,
 ) -> Result<Vec<ForecastAccuracy>, Failure> {
     let Made {
-        period, owners, view, ..
+        period,
+        owners,
+        view,
+        calendar,
+        ..
     } = Made::out("", tenant, question, at, settings)?;
+    let targets = Targets::read(&tenant.quotas, &tenant.submissions, calendar, at);
     let mut nodes = vec![Node {
         name: question.team_of.clone().unwrap_or_default(),
         kind: if question.team_of.is_some() { "team" } else { "all" },
@@ -500,6 +514,7 @@ pub(super) fn accuracy_of(
     accuracy(
         view.reading(log),
         &nodes,
+        (&targets, &tenant.hierarchy),
         (period.start, period.end),
         at,
         settings,
@@ -513,9 +528,10 @@ fn shown(
     at: Timestamp,
     mut outlook: Outlook,
     records: &[Record],
+    submitted: Option<f64>,
     mut standing: Standing,
 ) -> Forecast {
-    let track = &track_record(records, outlook.ended);
+    let track = &track_record(records, outlook.ended, submitted.is_some());
     let blend = blend_record(records);
     let came: f64 = records.iter().map(|record| record.actual).sum();
     let by_then: f64 = records.iter().map(|record| record.closed).sum();
@@ -534,22 +550,28 @@ fn shown(
         .map(|(attained, usual)| attained / usual);
     let median = outlook.quantile(0.5);
     let deviation = outlook.deviation();
-    outlook.draws = outlook
-        .draws
-        .iter()
-        .map(|draw| track.corrected(&outlook, *draw))
-        .collect();
+    outlook.draws = track.corrected(&outlook, submitted);
     let reaching = |quota: f64| {
         let below = outlook.draws.partition_point(|draw| *draw < quota);
         1.0 - below as f64 / outlook.draws.len().max(1) as f64
     };
-    let methods = METHODS.iter().enumerate().map(|(place, method)| MethodForecast {
-        method: (*method).to_owned(),
-        value: outlook.values[place],
-        weight: track.weights[place],
-        wape: track.wape[place],
-        bias: track.bias[place],
-    });
+    let spoken = track
+        .submitted
+        .zip(submitted)
+        .map(|(record, value)| (SUBMITTED, value, record));
+    let methods = METHODS
+        .iter()
+        .zip(outlook.values)
+        .zip(track.methods)
+        .map(|((method, value), record)| (*method, value, record))
+        .chain(spoken)
+        .map(|(method, value, record)| MethodForecast {
+            method: method.to_owned(),
+            value,
+            weight: record.weight,
+            wape: record.wape,
+            bias: record.bias,
+        });
     let [commit, best_case, pipeline, omitted] = outlook.categories;
     let mut wanted = if question.quantiles.is_empty() {
         PROBABILITIES.to_vec()
@@ -569,7 +591,7 @@ fn shown(
         pipeline,
         omitted,
         expected: outlook.values[HAZARD],
-        blend: track.blend(&outlook.values),
+        blend: track.blend(&outlook.values, submitted),
         blend_wape: blend.wape,
         blend_bias: blend.bias,
         quantiles: wanted

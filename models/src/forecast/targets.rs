@@ -113,9 +113,8 @@ impl Targets {
         currency: &str,
         period: (Timestamp, Timestamp),
     ) -> Option<f64> {
-        standing(people, hierarchy, &|person| {
-            self.own_quota(person, currency, period)
-        })
+        let own = |person: &str| self.own_quota(person, currency, period);
+        standing(people, hierarchy, &own).map(|(sum, _)| sum)
     }
 
     /// A person's own quota: of each span of days the share that lies in the period. Where quotas of a person overlap, the
@@ -145,7 +144,8 @@ impl Targets {
     }
 
     /// The submissions for exactly this period about some people, each told whether it stands: of those about a person
-    /// and category, the one from highest above stands, of one submitter's the newest. None is ever dropped.
+    /// and category, the one from highest above stands, of one submitter's the newest. None is ever dropped, but where an
+    /// instant is given those that do not tell that they were submitted by then.
     #[must_use]
     pub fn submissions(
         &self,
@@ -153,12 +153,14 @@ impl Targets {
         hierarchy: &Hierarchy,
         currency: &str,
         period: (Timestamp, Timestamp),
+        until: Option<Timestamp>,
     ) -> Vec<Submission> {
         let mut told: Vec<Submission> = self
             .submissions
             .iter()
             .filter(|(one, start, end)| (*start, *end) == period && people.contains(one.about.as_str()))
             .filter(|(one, ..)| same_currency(&one.currency, currency))
+            .filter(|(one, ..)| until.is_none_or(|until| one.submitted_at.is_some_and(|at| at <= until)))
             .map(|(one, ..)| one.clone())
             .collect();
         let rank = |one: &Submission| {
@@ -187,14 +189,14 @@ impl Targets {
         told
     }
 
-    /// What people together submitted as a category: as [`Targets::quota`], of what stands.
+    /// What people together submitted as a category, as [`Targets::quota`], of what stands; and whom that covers.
     #[must_use]
     pub fn submitted(
         told: &[Submission],
         people: &BTreeSet<&str>,
         hierarchy: &Hierarchy,
         category: &str,
-    ) -> Option<f64> {
+    ) -> Option<(f64, BTreeSet<String>)> {
         standing(people, hierarchy, &|person| {
             let of = |one: &&Submission| one.stands && one.about == person && one.category == category;
             told.iter().find(of).map(|one| one.amount)
@@ -206,35 +208,43 @@ fn same_currency(held: &str, asked: &str) -> bool {
     held.is_empty() || held.eq_ignore_ascii_case(asked)
 }
 
-/// For each of `people` whose manager is not among them: their own number, else the sum of their reports'.
+/// For each of `people` whose manager is not among them: their own number, else the sum of their reports'; and those whose
+/// own number, or that of somebody above, is in it.
 fn standing(
     people: &BTreeSet<&str>,
     hierarchy: &Hierarchy,
     own: &dyn Fn(&str) -> Option<f64>,
-) -> Option<f64> {
+) -> Option<(f64, BTreeSet<String>)> {
     let mut reports: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut heads = Vec::new();
+    // People, and whether a number covers them.
+    let mut waiting = Vec::new();
     for person in people {
         match hierarchy
             .manager(person)
             .filter(|manager| people.contains(manager))
         {
             Some(manager) => reports.entry(manager).or_default().push(person),
-            None => heads.push(*person),
+            None => waiting.push((*person, false)),
         }
     }
     let mut sum = None;
-    let mut seen = BTreeSet::new();
-    while let Some(person) = heads.pop() {
+    let (mut seen, mut covered) = (BTreeSet::new(), BTreeSet::new());
+    while let Some((person, above)) = waiting.pop() {
         if !seen.insert(person) {
             continue;
         }
-        match own(person) {
-            Some(amount) => *sum.get_or_insert(0.0) += amount,
-            None => heads.extend(reports.get(person).into_iter().flatten()),
+        let number = if above { None } else { own(person) };
+        if let Some(number) = number {
+            *sum.get_or_insert(0.0) += number;
         }
+        let covers = above || number.is_some();
+        if covers {
+            covered.insert(person.to_owned());
+        }
+        let below = reports.get(person).into_iter().flatten();
+        waiting.extend(below.map(|report| (*report, covers)));
     }
-    sum
+    sum.map(|sum| (sum, covered))
 }
 
 #[cfg(test)]
@@ -304,7 +314,7 @@ mod tests {
         ]);
         let targets = Targets::read(&[], &submissions, calendar, Timestamp(0));
         let (hierarchy, all) = (people(), BTreeSet::from(["rep-1", "rep-2", "lead", "head"]));
-        let told = targets.submissions(&all, &hierarchy, "USD", quarter(calendar));
+        let told = targets.submissions(&all, &hierarchy, "USD", quarter(calendar), None);
         assert_eq!(told.len(), 5);
         let stand: Vec<f64> = told
             .iter()
@@ -312,7 +322,20 @@ mod tests {
             .map(|one| one.amount)
             .collect();
         assert_eq!(stand, [70.0, 80.0]);
-        assert_eq!(Targets::submitted(&told, &all, &hierarchy, "commit"), Some(150.0));
+        let (sum, covered) = Targets::submitted(&told, &all, &hierarchy, "commit").expect("some stand");
+        assert!((sum - 150.0).abs() < 1e-9);
+        assert_eq!(covered, BTreeSet::from(["rep-1".to_owned(), "rep-2".to_owned()]));
+        let day = |text: &str| Some(text.parse::<Timestamp>().expect("an instant"));
+        let then = targets.submissions(
+            &all,
+            &hierarchy,
+            "USD",
+            quarter(calendar),
+            day("2026-04-05T00:00:00Z"),
+        );
+        let (sum, _) =
+            Targets::submitted(&then, &all, &hierarchy, "commit").expect("one had submitted by then");
+        assert!((sum - 50.0).abs() < 1e-9, "{then:?}");
         assert_eq!(Targets::submitted(&told, &all, &hierarchy, "best case"), None);
     }
 
@@ -357,7 +380,7 @@ mod tests {
             let answer = |calendar: FiscalCalendar| {
                 let targets = Targets::read(&submissions, &submissions, calendar, Timestamp(0));
                 let people = BTreeSet::from(["rep-1"]);
-                let told = targets.submissions(&people, &Hierarchy::default(), "", quarter(calendar));
+                let told = targets.submissions(&people, &Hierarchy::default(), "", quarter(calendar), None);
                 (told, targets.quota(&people, &Hierarchy::default(), "", quarter(calendar)))
             };
             let before = answer(FiscalCalendar::default());
