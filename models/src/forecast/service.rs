@@ -451,8 +451,7 @@ pub(super) fn answer(
         Some(shown(
             currency,
             question,
-            &made.period,
-            at,
+            (&made.period, at),
             outlook,
             &records,
             submitted,
@@ -524,8 +523,7 @@ pub(super) fn accuracy_of(
 fn shown(
     currency: &str,
     question: &ForecastQuestion,
-    period: &Period,
-    at: Timestamp,
+    (period, at): (&Period, Timestamp),
     mut outlook: Outlook,
     records: &[Record],
     submitted: Option<f64>,

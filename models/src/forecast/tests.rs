@@ -295,11 +295,7 @@ fn a_tenant_without_a_past_gets_a_prior_and_no_accuracy() {
     let forecast = answer(&log, &stages, &question(0, 90), day(20), &quick()).expect("an answer");
     let only = &forecast[0];
     assert_eq!((only.ended_deals, only.past_periods), (0, 0));
-    assert!(
-        only.methods
-            .iter()
-            .all(|m| m.wape.is_none() && m.weight < 0.9)
-    );
+    assert!(only.methods.iter().all(|m| m.wape.is_none() && m.weight < 0.9));
     let open = &only.rows[0];
     assert!(
         open.probability > 0.02 && open.probability < 0.3,

@@ -14,7 +14,8 @@ use revgauge_models::{
 };
 
 use crate::{
-    deals::{Activity, Builder, DealSet, DealSetError, DealSetSettings, days, fields_of, stays},
+    deals::{Activity, DealSet, DealSetError, DealSetSettings},
+    landmarks::{Builder, Landmark, judged, landmarks, thin, unjudged},
     table::Table,
 };
 
@@ -58,27 +59,12 @@ impl Conversions {
     }
 }
 
-/// A lead at an instant.
-struct Row<'a> {
-    log: ObjectLog<'a>,
-    at: Timestamp,
-    known: Timestamp,
-    converted: bool,
-}
-
-fn first_known(contact: ObjectLog<'_>) -> Option<Timestamp> {
-    contact.changes().next().map(|change| change.known_at)
-}
-
 /// The instants of a lead's landmarks before its first deal.
-fn landmarks(
+fn before_a_deal(
     contact: ObjectLog<'_>,
     converted: Option<Timestamp>,
 ) -> impl Iterator<Item = Timestamp> + use<> {
-    let first = first_known(contact);
-    LEAD_LANDMARK_DAYS
-        .into_iter()
-        .filter_map(move |age| Some(first?.plus_micros((age * DAY_US as f64) as i64)))
+    landmarks(contact, &LEAD_LANDMARK_DAYS)
         .take_while(move |at| converted.is_none_or(|converted| converted > *at))
 }
 
@@ -97,30 +83,28 @@ pub fn lead_set(
     settings: &DealSetSettings,
 ) -> Result<DealSet, DealSetError> {
     let horizon = (LEAD_HORIZON_DAYS * DAY_US as f64) as i64;
-    let mut rows: Vec<Row<'_>> = Vec::new();
-    for contact in contacts.logs() {
+    let mut rows: Vec<Landmark<'_>> = Vec::new();
+    for (number, contact) in contacts.logs().enumerate() {
         if !contact.state_at(now).exists() {
             continue;
         }
         let converted = conversions.when(contact.id());
         // Quick conversions of rows too young for slow ones would make every lead look quick, so neither counts.
-        let mature = landmarks(contact, converted).take_while(|at| at.plus_micros(horizon) <= now);
+        let mature = before_a_deal(contact, converted).take_while(|at| at.plus_micros(horizon) <= now);
         rows.extend(mature.map(|at| {
             let until = at.plus_micros(horizon);
             let within = converted.filter(|converted| *converted <= until);
-            Row {
+            Landmark {
                 log: contact,
+                number,
                 at,
                 known: within.unwrap_or(until),
-                converted: within.is_some(),
+                came: within.is_some(),
             }
         }));
     }
-    rows.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.log.id().cmp(b.log.id())));
-    let (all, mut place) = (rows.len(), 0..);
-    rows.retain(|row| {
-        stays(place.next().unwrap_or(0), all, settings.max_rows) && row.log.state_at(row.at).exists()
-    });
+    thin(&mut rows, settings.max_rows);
+    rows.retain(|row| row.log.state_at(row.at).exists());
     if rows.is_empty() {
         return Err(DealSetError::NoneMature {
             objects: contacts.objects().len(),
@@ -133,24 +117,13 @@ pub fn lead_set(
         push(&mut held, row.log, row.at);
         push(&mut newest, row.log, now);
     }
-    let running = activity.running().map_err(DealSetError::Join)?;
-    let joined = |of: fn(&Row<'_>) -> Timestamp| {
-        let asked: Vec<(&str, Timestamp)> = rows.iter().map(|row| (row.log.id(), of(row))).collect();
-        activity.as_of(&running, &asked).map_err(DealSetError::Join)
-    };
-    let (then, last) = (joined(|row| row.at)?, joined(|row| row.known)?);
-    let fields = held.frequent_fields(settings.max_fields);
-    let won: Vec<bool> = rows.iter().map(|row| row.converted).collect();
-    let at: Vec<f64> = rows.iter().map(|row| days(row.at)).collect();
-    Ok(DealSet {
-        table: held.table(&fields, then, won.clone(), at.clone()),
-        latest: newest.table(&fields, last, won, at.clone()),
-        ids: rows.iter().map(|row| row.log.id().to_owned()).collect(),
-        known: rows.iter().map(|row| days(row.known)).collect(),
-        groups: held.groups,
-        at,
-        horizon_days: LEAD_HORIZON_DAYS,
-    })
+    judged(
+        &rows,
+        (held, newest),
+        activity,
+        settings.max_fields,
+        LEAD_HORIZON_DAYS,
+    )
 }
 
 /// Rows of leads at landmarks in `(from, to]`, whether or not the outcome is known: what drift is measured on.
@@ -166,17 +139,14 @@ pub fn lead_landmark_rows(
 ) -> Result<Table, DealSetError> {
     let (mut held, mut asked) = (Builder::default(), Vec::new());
     for contact in contacts.logs() {
-        for at in landmarks(contact, conversions.when(contact.id())) {
+        for at in before_a_deal(contact, conversions.when(contact.id())) {
             if at > from && at <= to && contact.state_at(at).exists() {
                 push(&mut held, contact, at);
                 asked.push((contact.id(), at));
             }
         }
     }
-    let running = activity.running().map_err(DealSetError::Join)?;
-    let activity = activity.as_of(&running, &asked).map_err(DealSetError::Join)?;
-    let at = asked.iter().map(|(_, at)| days(*at)).collect();
-    Ok(held.table(&fields_of(columns), activity, vec![false; asked.len()], at))
+    unjudged(&held, &asked, activity, columns)
 }
 
 fn push(builder: &mut Builder, contact: ObjectLog<'_>, at: Timestamp) {

@@ -3,6 +3,7 @@
 
 pub mod deals;
 pub mod fit;
+mod landmarks;
 pub mod leads;
 pub mod metrics;
 pub mod probes;

@@ -15,6 +15,10 @@ use revgauge_contract::{
 use revgauge_models::{
     changelog::{ChangeLogBuilder, ChangeLogSettings, ChangeOrder},
     facts::ActivityRow,
+    win::{
+        encode::Cell,
+        rows::{FIRST_ACTIVITY, NUMBERS, STAGE},
+    },
 };
 
 use super::*;
