@@ -402,6 +402,7 @@ mod tests {
             won: 40,
             percentiles: Vec::new(),
             hash: String::new(),
+            laid: revgauge_models::win::artifact::Laid::default(),
         }
         .seal();
         StoredModel {

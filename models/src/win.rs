@@ -9,6 +9,7 @@ pub mod leads;
 pub mod naive_bayes;
 pub mod rows;
 pub mod served;
+mod shapley;
 
 pub use artifact::{ArtifactError, Judgement, WinArtifact};
 pub use curve::WinCurve;

@@ -1,9 +1,14 @@
 //! What is a trained win model, and what does it say about a row? The artifact that training writes and serving reads.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::encode::{Cell, EncodedColumn};
+use super::{
+    encode::{Cell, EncodedColumn},
+    shapley::Shares,
+};
 
 /// Version of the layout written today; an artifact of another is refused.
 pub const ARTIFACT_FORMAT: u32 = 2;
@@ -74,6 +79,26 @@ pub struct WinArtifact {
     pub percentiles: Vec<f64>,
     /// SHA-256 over everything else, hexadecimal.
     pub hash: String,
+    /// The trees laid out when they are first asked; stored nowhere.
+    #[serde(skip)]
+    pub laid: Laid,
+}
+
+/// Trees laid out for judging, when they are first asked. A copy of an artifact lays its own out, so that trees may be changed
+/// in a copy; it makes no difference between artifacts.
+#[derive(Debug, Default)]
+pub struct Laid(OnceLock<Shares>);
+
+impl Clone for Laid {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Laid {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Why an artifact was refused.
@@ -157,40 +182,48 @@ impl WinArtifact {
 
     /// Judges a row given in the order of [`WinArtifact::columns`].
     ///
-    /// Trees attribute along the row's path (Saabas 2014): each step from a node's mean to its child's goes to the column
-    /// asked. This sums exactly; it is not the order-free Shapley value.
+    /// Trees attribute by exact Shapley values over the columns (`shapley.rs`), so equal roles get equal shares whatever the
+    /// order of the questions.
     pub fn judge(&self, cells: &[Cell<'_>]) -> Judgement {
         let mut numbers = Vec::new();
         self.encode(cells, &mut numbers);
         self.judge_encoded(&numbers)
     }
 
-    /// Judges a row of encoded numbers ([`WinArtifact::width`] of them); cost: weights plus trees times depth.
+    /// The trees laid out, scaled by their share; none of them where the linear part is all.
+    pub(super) fn shares(&self) -> &Shares {
+        self.laid.0.get_or_init(|| {
+            let mut column_of = Vec::with_capacity(self.width());
+            for (place, column) in self.columns.iter().enumerate() {
+                column_of.resize(column_of.len() + column.encoding.width(), place as u32);
+            }
+            let share_trees = 1.0 - self.share_linear;
+            let used: &[Vec<TreeNode>] = if share_trees > 0.0 { &self.trees } else { &[] };
+            Shares::of(used, share_trees, column_of)
+        })
+    }
+
+    /// Judges a row of encoded numbers ([`WinArtifact::width`] of them); cost: weights plus the questions and columns of the
+    /// trees' groups (`shapley.rs`): for a tree of depth 3 about a dozen steps, of depth 5 about ninety.
     pub fn judge_encoded(&self, numbers: &[f64]) -> Judgement {
-        let share_trees = 1.0 - self.share_linear;
-        let mut by_number = vec![0.0; self.width()];
-        let mut base = self.share_linear * self.bias + share_trees * self.base;
+        let shares = self.shares();
+        let mut contributions = vec![0.0; self.columns.len()];
         if self.share_linear > 0.0 {
-            for ((sum, weight), number) in by_number.iter_mut().zip(&self.weights).zip(numbers) {
-                *sum += self.share_linear * weight * number;
+            let weighed = self.weights.iter().zip(numbers).zip(shares.column_of());
+            for ((weight, number), column) in weighed {
+                contributions[*column as usize] += self.share_linear * weight * number;
             }
         }
-        if share_trees > 0.0 {
-            for tree in &self.trees {
-                base += share_trees
-                    * walk(tree, numbers, |feature, step| {
-                        by_number[feature] += share_trees * step
-                    });
-            }
-        }
-        let base = self.slope * base + self.offset;
-        let mut contributions = Vec::with_capacity(self.columns.len());
-        let mut rest = by_number.as_slice();
-        for column in &self.columns {
-            let (own, after) = rest.split_at(column.encoding.width());
-            contributions.push(self.slope * own.iter().sum::<f64>());
-            rest = after;
-        }
+        shares.add(
+            |feature| numbers.get(feature).copied().unwrap_or(0.0),
+            |column, part| {
+                if let Some(sum) = contributions.get_mut(column as usize) {
+                    *sum += part;
+                }
+            },
+        );
+        contributions.iter_mut().for_each(|part| *part *= self.slope);
+        let base = self.slope * self.uncalibrated_base() + self.offset;
         let straight = base + contributions.iter().sum::<f64>();
         let raw = bend(&self.curve, straight);
         if !self.curve.is_empty() {
@@ -215,6 +248,11 @@ impl WinArtifact {
             contributions,
             percentile: self.percentile(log_odds),
         }
+    }
+
+    /// What a row of average columns gets before calibration.
+    pub(super) fn uncalibrated_base(&self) -> f64 {
+        self.share_linear * self.bias + (1.0 - self.share_linear) * self.base + self.shares().expected
     }
 
     fn percentile(&self, log_odds: f64) -> Option<f64> {
@@ -321,23 +359,4 @@ pub fn bend(curve: &[[f64; 2]], at: f64) -> f64 {
         .clamp(1, curve.len() - 1);
     let ([x0, y0], [x1, y1]) = (curve[right - 1], curve[right]);
     y0 + (y1 - y0) * (at - x0) / (x1 - x0)
-}
-
-/// Walks a tree, tells each step by the number asked, and returns the root's value.
-fn walk(tree: &[TreeNode], numbers: &[f64], mut step: impl FnMut(usize, f64)) -> f64 {
-    let Some(mut node) = tree.first() else { return 0.0 };
-    let root = node.value;
-    while let Some(split) = &node.split {
-        let number = numbers.get(split.feature).copied().unwrap_or(0.0);
-        let Some(next) = tree.get(if number < split.at {
-            split.left
-        } else {
-            split.right
-        }) else {
-            break;
-        };
-        step(split.feature, next.value - node.value);
-        node = next;
-    }
-    root
 }

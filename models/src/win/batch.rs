@@ -1,30 +1,16 @@
-//! How are a million rows scored? Columns a chunk at a time, trees as tables that are walked without asking where they end.
+//! How are a million rows scored? Columns a chunk at a time, trees by the answers to all their questions.
 
 use hashbrown::HashMap;
 
 use super::{
     WinArtifact,
-    artifact::{TreeNode, bend},
+    artifact::bend,
     encode::{Cell, ColumnEncoding},
+    shapley::{ANSWERS, Question, Shares},
 };
 
 /// Rows scored together: their encoded numbers and contributions stay in the second-level cache.
 const CHUNK: usize = 1_024;
-/// Deepest tree that is laid out as a table; deeper ones are walked node by node.
-const DEEPEST: usize = 6;
-/// Leaves of the deepest table.
-const MOST_LEAVES: usize = 1 << DEEPEST;
-
-/// A tree of equal depth everywhere: `2^depth - 1` questions in the order of a heap, then for each column asked what each leaf
-/// adds to it.
-#[derive(Debug, Clone)]
-struct Table {
-    depth: usize,
-    /// Slot of the number asked, and the threshold.
-    questions: Vec<(u32, f64)>,
-    adds: Vec<(u32, Box<[f64; MOST_LEAVES]>)>,
-}
-
 /// How a column's cells become numbers and its linear part.
 #[derive(Debug, Clone)]
 struct Reading<'a> {
@@ -43,10 +29,7 @@ struct Reading<'a> {
 pub struct BatchScorer<'a> {
     artifact: &'a WinArtifact,
     readings: Vec<Reading<'a>>,
-    tables: Vec<Table>,
-    /// Trees too deep for a table.
-    deep: Vec<&'a [TreeNode]>,
-    column_of: Vec<u32>,
+    shares: &'a Shares,
     /// Slot of each number that a tree asks.
     slots: Vec<Option<u32>>,
     /// Numbers that trees ask.
@@ -67,43 +50,31 @@ pub struct Scored {
 }
 
 impl<'a> BatchScorer<'a> {
-    /// Lays an artifact out. Cost: `2^depth` a tree, and a hash table of the levels of each category.
+    /// Lays an artifact out. Cost: that of its trees where no row was judged before, and a hash table of the levels of each
+    /// category.
     pub fn new(artifact: &'a WinArtifact) -> Self {
-        let mut column_of = Vec::with_capacity(artifact.width());
-        for (place, column) in artifact.columns.iter().enumerate() {
-            column_of.resize(column_of.len() + column.encoding.width(), place as u32);
-        }
-        let share_trees = 1.0 - artifact.share_linear;
-        let used: &[Vec<TreeNode>] = if share_trees > 0.0 { &artifact.trees } else { &[] };
+        let shares = artifact.shares();
         let mut slots: Vec<Option<u32>> = vec![None; artifact.width()];
         let mut width = 0;
-        for split in used.iter().flatten().filter_map(|node| node.split.as_ref()) {
+        for split in artifact
+            .trees
+            .iter()
+            .flatten()
+            .filter_map(|node| node.split.as_ref())
+        {
             let slot = &mut slots[split.feature];
             if slot.is_none() {
                 *slot = Some(width);
                 width += 1;
             }
         }
-        let (mut tables, mut deep) = (Vec::new(), Vec::new());
-        let mut base = artifact.share_linear * artifact.bias + share_trees * artifact.base;
-        for tree in used {
-            base += share_trees * tree.first().map_or(0.0, |root| root.value);
-            let depth = depth(tree, 0);
-            if depth <= DEEPEST {
-                tables.push(table(tree, depth, share_trees, &column_of, &slots));
-            } else {
-                deep.push(tree.as_slice());
-            }
-        }
         Self {
             artifact,
             readings: readings(artifact, &slots),
-            tables,
-            deep,
-            column_of,
+            shares,
             slots,
             width: width as usize,
-            base,
+            base: artifact.uncalibrated_base(),
         }
     }
 
@@ -136,47 +107,46 @@ impl<'a> BatchScorer<'a> {
 
     /// Adds what the trees say of one chunk, before calibration, column-major.
     fn add_trees(&self, numbers: &[f64], count: usize, parts: &mut [f64]) {
-        let mut leaves = [0_u8; CHUNK];
-        for table in &self.tables {
-            let leaves = &mut leaves[..count];
-            match table.depth {
-                0 => continue,
-                1 => table.find::<1>(numbers, leaves),
-                2 => table.find::<2>(numbers, leaves),
-                3 => table.find::<3>(numbers, leaves),
-                4 => table.find::<4>(numbers, leaves),
-                5 => table.find::<5>(numbers, leaves),
-                _ => table.find::<DEEPEST>(numbers, leaves),
-            }
-            for (column, of_leaf) in &table.adds {
+        for group in &self.shares.groups {
+            let answers = self.answers(&group.questions, numbers, count);
+            for (column, of_answers) in &group.adds {
+                // As long as any byte may say, so that nothing is asked of its length a row.
+                let mut table = [0.0; ANSWERS];
+                table[..of_answers.len()].copy_from_slice(of_answers);
                 let own = *column as usize * CHUNK;
-                for (part, leaf) in parts[own..own + count].iter_mut().zip(leaves.iter()) {
-                    *part += of_leaf[usize::from(*leaf) % MOST_LEAVES];
+                for (part, answers) in parts[own..own + count].iter_mut().zip(&answers) {
+                    *part += table[usize::from(*answers)];
                 }
             }
         }
-        for tree in &self.deep {
-            for row in 0..count {
-                self.walk(tree, numbers, row, parts);
-            }
+        if self.shares.walks() {
+            self.add_walked(numbers, count, parts);
         }
     }
 
-    fn walk(&self, tree: &[TreeNode], numbers: &[f64], row: usize, parts: &mut [f64]) {
-        let Some(mut node) = tree.first() else { return };
-        while let Some(split) = &node.split {
-            let slot = self.slots[split.feature].map_or(0, |slot| slot as usize);
-            let number = numbers[slot * CHUNK + row];
-            let Some(next) = tree.get(if number < split.at {
-                split.left
-            } else {
-                split.right
-            }) else {
-                return;
+    /// The answers of a chunk to the questions of one group, a bit each.
+    fn answers(&self, questions: &[Question], numbers: &[f64], count: usize) -> [u8; CHUNK] {
+        let mut answers = [0; CHUNK];
+        for (bit, question) in questions.iter().enumerate() {
+            let slot = self.slots[question.number].map_or(0, |slot| slot as usize);
+            let own = &numbers[slot * CHUNK..slot * CHUNK + count];
+            for (answers, number) in answers.iter_mut().zip(own) {
+                *answers |= u8::from(*number >= question.at) << bit;
+            }
+        }
+        answers
+    }
+
+    /// Adds what trees say that are deeper than any that training makes, a row at a time.
+    fn add_walked(&self, numbers: &[f64], count: usize, parts: &mut [f64]) {
+        for row in 0..count {
+            let number = |feature: usize| {
+                let slot = self.slots.get(feature).copied().flatten();
+                slot.map_or(0.0, |slot| numbers[slot as usize * CHUNK + row])
             };
-            let column = self.column_of[split.feature] as usize;
-            parts[column * CHUNK + row] += (1.0 - self.artifact.share_linear) * (next.value - node.value);
-            node = next;
+            self.shares.add_walked(number, |column, part| {
+                parts[column as usize * CHUNK + row] += part;
+            });
         }
     }
 
@@ -212,20 +182,6 @@ impl<'a> BatchScorer<'a> {
         for (sum, scale) in sums.iter().zip(&scales).take(count) {
             scored.log_odds.push(bent_base + scale * sum);
             scored.bases.push(bent_base);
-        }
-    }
-}
-
-impl Table {
-    /// The leaf of each row. The depth is known when compiled, so that the steps are unrolled.
-    fn find<const DEPTH: usize>(&self, numbers: &[f64], leaves: &mut [u8]) {
-        for (row, leaf) in leaves.iter_mut().enumerate() {
-            let mut at = 0;
-            for _ in 0..DEPTH {
-                let (slot, threshold) = self.questions[at];
-                at = 2 * at + 1 + usize::from(numbers[slot as usize * CHUNK + row] >= threshold);
-            }
-            *leaf = (at + 1 - (1 << DEPTH)) as u8;
         }
     }
 }
@@ -315,75 +271,13 @@ fn readings<'a>(artifact: &'a WinArtifact, slots: &[Option<u32>]) -> Vec<Reading
     columns.collect()
 }
 
-fn depth(tree: &[TreeNode], at: usize) -> usize {
-    match tree.get(at).and_then(|node| node.split.as_ref()) {
-        Some(split) => 1 + depth(tree, split.left).max(depth(tree, split.right)),
-        None => 0,
-    }
-}
-
-/// Place in the heap, node of the tree (none below a leaf), what the path to it added to which column.
-type Open = (usize, Option<usize>, Vec<(u32, f64)>);
-
-/// Lays a tree out to equal depth: below a leaf, questions that both answers lead to the same.
-fn table(tree: &[TreeNode], depth: usize, share: f64, column_of: &[u32], slots: &[Option<u32>]) -> Table {
-    let inner = (1 << depth) - 1;
-    let mut made = Table {
-        depth,
-        questions: vec![(0, f64::NEG_INFINITY); inner],
-        adds: Vec::new(),
-    };
-    let mut open: Vec<Open> = vec![(0, Some(0), Vec::new())];
-    while let Some((place, node, path)) = open.pop() {
-        if place >= inner {
-            for (column, step) in path {
-                made.adds_of(column)[place - inner] += step;
-            }
-            continue;
-        }
-        let found = node.and_then(|node| Some((tree.get(node)?, tree.get(node)?.split.as_ref()?)));
-        match found {
-            Some((own, split)) => {
-                let slot = slots.get(split.feature).copied().flatten().unwrap_or(0);
-                made.questions[place] = (slot, split.at);
-                for (side, next) in [split.left, split.right].into_iter().enumerate() {
-                    let mut path = path.clone();
-                    let step = tree.get(next).map_or(0.0, |next| next.value - own.value);
-                    path.push((column_of.get(split.feature).copied().unwrap_or(0), share * step));
-                    open.push((2 * place + 1 + side, Some(next), path));
-                }
-            }
-            None => {
-                for side in 0..2 {
-                    open.push((2 * place + 1 + side, None, path.clone()));
-                }
-            }
-        }
-    }
-    made
-}
-
-impl Table {
-    /// What each leaf adds to a column.
-    fn adds_of(&mut self, column: u32) -> &mut [f64; MOST_LEAVES] {
-        let place = match self.adds.iter().position(|(held, _)| *held == column) {
-            Some(place) => place,
-            None => {
-                self.adds.push((column, Box::new([0.0; MOST_LEAVES])));
-                self.adds.len() - 1
-            }
-        };
-        &mut self.adds[place].1
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::win::{
-        artifact::{ARTIFACT_FORMAT, Split},
+        artifact::{ARTIFACT_FORMAT, Laid, Split, TreeNode},
         encode::{ColumnEncoding, EncodedColumn},
     };
 
@@ -472,6 +366,7 @@ mod tests {
                 won: 0,
                 percentiles: Vec::new(),
                 hash: String::new(),
+                laid: Laid::default(),
             };
             let cell = |column: usize, row: usize| match (column, rows[row]) {
                 (0, (Some(number), _)) => Cell::Number(number),

@@ -8,7 +8,7 @@ mod trainers;
 
 use revgauge_models::win::{
     WinArtifact,
-    artifact::{ARTIFACT_FORMAT, TreeNode, encode_row},
+    artifact::{ARTIFACT_FORMAT, Laid, TreeNode, encode_row},
     encode::EncodedColumn,
 };
 
@@ -256,6 +256,7 @@ pub fn fit(table: &Table, rows: &[usize], plan: &Plan<'_>) -> Result<Fitted, Fit
             .filter_map(|percent| held.get((held.len().max(1) - 1) * percent / 100).copied())
             .collect(),
         hash: String::new(),
+        laid: Laid::default(),
     }
     .seal();
     let choice = if signal {

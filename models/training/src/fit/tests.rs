@@ -1,6 +1,9 @@
 //! Fits on made-up rows whose law is known.
 
-use revgauge_models::win::{artifact::sigmoid, encode::Cell};
+use revgauge_models::win::{
+    artifact::{Laid, sigmoid},
+    encode::Cell,
+};
 
 use forust_ml::Matrix;
 
@@ -72,6 +75,7 @@ fn artifact_predicts_what_the_trainers_predict() {
         won: 0,
         percentiles: Vec::new(),
         hash: String::new(),
+        laid: Laid::default(),
     }
     .seal();
     let artifact = WinArtifact::from_json(&artifact.to_json().unwrap()).unwrap();
@@ -215,6 +219,7 @@ fn the_mean_of_forests_is_exported() {
         won: 0,
         percentiles: Vec::new(),
         hash: String::new(),
+        laid: Laid::default(),
     };
     for row in rows {
         let judged = artifact.judge(&table.row(row));
