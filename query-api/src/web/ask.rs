@@ -1,13 +1,18 @@
-//! How a page gets its rows: one query each, shared for a moment by all who ask the same.
+//! How a page gets its rows: one query each, shared for a moment by all who ask the same; while a new answer is being made,
+//! the page shows the one from before and says so (ADR 082).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use datafusion::arrow::datatypes::DataType;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use revgauge_contract::score::EntityKind;
+use revgauge_contract::{Timestamp, score::EntityKind};
 
 use super::{form::quoted, visit::Visit};
 use crate::{
@@ -55,77 +60,100 @@ pub(super) struct Highest {
     pub(super) searched: bool,
 }
 
-/// An answer, when its query was begun, and when it ended.
-struct Answer {
+/// An answer that is kept.
+#[derive(Debug, Clone)]
+struct Kept {
+    /// When its query was begun: it holds what was known then.
+    at: Timestamp,
     began: Instant,
-    ended: Instant,
+    took: Duration,
     sheet: Arc<Sheet>,
 }
 
-type Place = Arc<tokio::sync::Mutex<Option<Answer>>>;
+/// Where the answer to one query is kept, and the turn to make it.
+#[derive(Debug, Default)]
+struct Place {
+    kept: Mutex<Option<Kept>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Place {
+    fn kept(&self) -> Option<Kept> {
+        self.kept.lock().clone()
+    }
+}
 
 /// A dear answer serves so many times as long as it took: however many look, it costs at most a fifth of a core.
 const TIMES_AS_LONG: u32 = 4;
 
-/// Answers of the last moment, by what the asker sees and query. Who asks while the same is being computed waits for that.
+/// A page waits so long, in all, for new answers where it has some from before.
+const PATIENCE: Duration = Duration::from_millis(40);
+
+/// Answers of the last moment, by what the asker sees and query.
 pub(super) struct Answers {
     fresh: Duration,
+    stale: Duration,
     most: usize,
-    places: Mutex<HashMap<(String, String, usize), Place>>,
-    /// By tenant, when pages were last told that something changed.
-    changed: Mutex<HashMap<String, Instant>>,
+    places: Mutex<HashMap<(String, String, usize), Arc<Place>>>,
+}
+
+/// What a page does about the answer that is kept for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Shows it.
+    Serve,
+    /// Has a new one made, and shows this one when that takes too long.
+    Renew,
+    /// Waits for a new one.
+    Wait,
 }
 
 impl Answers {
-    /// Answers that serve so long, at most so many.
-    pub(super) fn new(fresh_ms: u64, most: usize) -> Self {
+    /// Answers that serve for `fresh_ms`, are shown for `stale_ms` while new ones are made, and are at most so many.
+    pub(super) fn new(fresh_ms: u64, stale_ms: u64, most: usize) -> Self {
         Self {
             fresh: Duration::from_millis(fresh_ms),
+            stale: Duration::from_millis(stale_ms),
             most: most.max(1),
             places: Mutex::default(),
-            changed: Mutex::default(),
         }
     }
 
-    /// Answers begun before an instant do not know of a change that pages are told of: they serve no more.
-    pub(super) fn changed(&self, tenant_id: &str, at: Instant) {
-        let mut changed = self.changed.lock();
-        let last = changed.entry(tenant_id.to_owned()).or_insert(at);
-        *last = (*last).max(at);
-    }
-
-    /// Whether an answer may serve still. One that took longer than answers serve is not made again for each change.
-    fn serves(&self, tenant_id: &str, answer: &Answer) -> bool {
-        let took = answer.ended - answer.began;
-        if took > self.fresh {
-            return answer.ended.elapsed() < took * TIMES_AS_LONG;
-        }
-        let overtaken = || {
-            let changed = self.changed.lock();
-            changed.get(tenant_id).is_some_and(|at| *at >= answer.began)
-        };
-        answer.ended.elapsed() < self.fresh && !overtaken()
-    }
-
-    fn place(&self, view: &str, sql: &str, rows: usize) -> Place {
+    fn place(&self, view: &str, sql: &str, rows: usize) -> Arc<Place> {
         let mut places = self.places.lock();
         if places.len() >= self.most {
             // Those in use stay: someone else holds them.
             places.retain(|_, place| {
                 Arc::strong_count(place) > 1
-                    || place.try_lock().is_ok_and(|kept| {
-                        kept.as_ref().is_some_and(|kept| {
-                            let took = kept.ended - kept.began;
-                            kept.ended.elapsed() < self.fresh.max(took * TIMES_AS_LONG)
-                        })
-                    })
+                    || place
+                        .kept()
+                        .is_some_and(|kept| kept.began.elapsed() < self.life(&kept))
             });
         }
         if places.len() >= self.most {
-            return Place::default();
+            return Arc::default();
         }
         let key = (view.to_owned(), sql.to_owned(), rows);
         Arc::clone(places.entry(key).or_default())
+    }
+
+    /// From its beginning, how long an answer serves: longer when it is dear.
+    fn life(&self, kept: &Kept) -> Duration {
+        self.fresh.max(kept.took * (TIMES_AS_LONG + 1))
+    }
+
+    /// `since` is the instant of a change that the page was told of: it waits for an answer from after that, unless the
+    /// answer is a dear one, which is not made again for each change.
+    fn use_of(&self, kept: &Kept, since: Option<Timestamp>) -> Use {
+        let (age, dear) = (kept.began.elapsed(), kept.took > self.fresh);
+        let overtaken = since.is_some_and(|since| kept.at < since);
+        if age < self.life(kept) && (dear || !overtaken) {
+            Use::Serve
+        } else if dear && age < self.life(kept).max(self.stale) || !overtaken && age < self.stale {
+            Use::Renew
+        } else {
+            Use::Wait
+        }
     }
 }
 
@@ -146,7 +174,56 @@ impl Visit {
     pub(super) async fn ask_rows(&self, sql: String, limit: usize) -> Result<Arc<Sheet>, Problem> {
         /// A page waits for a free place among the queries so long before it gives up.
         const WAIT: Duration = Duration::from_secs(3);
-        self.shared(&self.api.web.answers, sql, limit, WAIT, None).await
+        let answers = &self.api.web.answers;
+        let place = answers.place(&self.api.sight(&self.session.caller).view, &sql, limit);
+        let (before, since) = (place.kept(), self.since);
+        let done = match before.map(|before| (answers.use_of(&before, since), before)) {
+            Some((Use::Serve, before)) => before,
+            Some((Use::Renew, before)) => {
+                let visit = self.clone();
+                // It goes on when the page does not wait for its end.
+                let work = tokio::spawn(async move {
+                    // Somebody is at it already: this page shows what there is.
+                    let Ok(_turn) = place.turn.try_lock() else { return Ok(None) };
+                    visit.compute(&place, sql, limit, WAIT, None).await.map(Some)
+                });
+                let patience = PATIENCE.saturating_sub(self.began.elapsed());
+                match tokio::time::timeout(patience, work).await {
+                    Ok(Ok(done)) => done?.unwrap_or(before),
+                    _ => before,
+                }
+            }
+            Some((Use::Wait, _)) | None => {
+                let asked = Instant::now();
+                let _turn = place.turn.lock().await;
+                match place.kept().filter(|kept| kept.began >= asked) {
+                    Some(kept) => kept,
+                    None => match place.kept().map(|kept| (answers.use_of(&kept, since), kept)) {
+                        Some((Use::Serve, kept)) => kept,
+                        _ => self.compute(&place, sql, limit, WAIT, None).await?,
+                    },
+                }
+            }
+        };
+        self.oldest.fetch_min(done.at.micros(), Ordering::Relaxed);
+        Ok(done.sheet)
+    }
+
+    /// Of when the oldest answer on the page is.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let oldest = self.oldest.load(Ordering::Relaxed);
+        (oldest != i64::MAX).then_some(Timestamp(oldest))
+    }
+
+    /// From when on answers have to be for which the page asks again; none when it shows nothing that is older than answers
+    /// serve.
+    pub(super) fn again(&self) -> Option<Timestamp> {
+        let fresh_us = i64::try_from(self.api.settings.web.fresh_ms).map_or(i64::MAX, |ms| ms.saturating_mul(1_000));
+        let oldest = self.oldest()?;
+        match self.since {
+            Some(since) => (oldest < since).then_some(since),
+            None => (oldest.micros() < self.now.micros().saturating_sub(fresh_us)).then_some(self.now),
+        }
     }
 
     /// Entities with the highest of a score, explained: first which they are, then what explains those alone. The answer
@@ -195,30 +272,24 @@ impl Visit {
         }))
     }
 
-    async fn shared(
+    async fn compute(
         &self,
-        answers: &Answers,
+        place: &Place,
         sql: String,
         limit: usize,
         wait: Duration,
         timeout_ms: Option<u64>,
-    ) -> Result<Arc<Sheet>, Problem> {
-        let view = &self.api.sight(&self.session.caller).view;
-        let place = answers.place(view, &sql, limit);
-        let mut kept = place.lock().await;
-        if let Some(answer) = &*kept
-            && answers.serves(self.tenant(), answer)
-        {
-            return Ok(Arc::clone(&answer.sheet));
-        }
-        let began = Instant::now();
+    ) -> Result<Kept, Problem> {
+        let (began, at) = (Instant::now(), self.api.clock.now());
         let sheet = Arc::new(self.run(sql, limit, wait, timeout_ms).await?);
-        *kept = Some(Answer {
+        let kept = Kept {
+            at,
             began,
-            ended: Instant::now(),
-            sheet: Arc::clone(&sheet),
-        });
-        Ok(sheet)
+            took: began.elapsed(),
+            sheet,
+        };
+        *place.kept.lock() = Some(kept.clone());
+        Ok(kept)
     }
 
     /// Runs a query about named instants of the past, whose answer stays true: it serves for `past_ms`.
@@ -232,7 +303,13 @@ impl Visit {
         let most = self.api.settings.sql.max_rows.min(5_000);
         // A dozen forecasts of the past in one query take longer than a page may.
         let timeout_ms = Some(self.api.settings.sql.max_timeout_ms);
-        self.shared(answers, sql, most, WAIT, timeout_ms).await
+        let place = answers.place(&self.api.sight(&self.session.caller).view, &sql, most);
+        let _turn = place.turn.lock().await;
+        let kept = place.kept().filter(|kept| answers.use_of(kept, None) == Use::Serve);
+        Ok(match kept {
+            Some(kept) => kept.sheet,
+            None => self.compute(&place, sql, most, WAIT, timeout_ms).await?.sheet,
+        })
     }
 
     async fn run(
@@ -269,5 +346,70 @@ impl Visit {
             truncated: answer.truncated,
             freshness: answer.freshness,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn kept(at: i64, age_ms: u64, took_ms: u64) -> Kept {
+        let age = Duration::from_millis(age_ms);
+        Kept {
+            at: Timestamp(at),
+            began: Instant::now()
+                .checked_sub(age)
+                .expect("the machine runs longer than that"),
+            took: Duration::from_millis(took_ms),
+            sheet: Arc::new(Sheet {
+                sql: String::new(),
+                columns: Vec::new(),
+                rows: Vec::new(),
+                truncated: false,
+                freshness: Freshness::of("acme", Timestamp(at), BTreeMap::new()),
+            }),
+        }
+    }
+
+    #[test]
+    fn cheap_answers_are_made_again_soon_and_dear_ones_rest_for_longer() {
+        let answers = Answers::new(500, 60_000, 8);
+        let (cheap, dear) = (5, 2_000);
+        for (age_ms, took_ms, since, wanted) in [
+            (300, cheap, None, Use::Serve),
+            (700, cheap, None, Use::Renew),
+            (59_000, cheap, None, Use::Renew),
+            (61_000, cheap, None, Use::Wait),
+            (9_000, dear, None, Use::Serve),
+            (11_000, dear, None, Use::Renew),
+            (61_000, dear, None, Use::Wait),
+            // A page that was told of a change gets an answer from after it, but for a dear one.
+            (300, cheap, Some(11), Use::Wait),
+            (300, cheap, Some(10), Use::Serve),
+            (700, cheap, Some(10), Use::Renew),
+            (9_000, dear, Some(11), Use::Serve),
+            (11_000, dear, Some(11), Use::Renew),
+        ] {
+            let got = answers.use_of(&kept(10, age_ms, took_ms), since.map(Timestamp));
+            assert_eq!(got, wanted, "{age_ms} {took_ms} {since:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_answers_are_kept_than_there_is_room_for() {
+        let answers = Answers::new(500, 60_000, 2);
+        for sql in ["one", "two"] {
+            *answers.place("all", sql, 1).kept.lock() = Some(kept(10, 100, 5));
+        }
+        // Both are young: the third has no place.
+        *answers.place("all", "three", 1).kept.lock() = Some(kept(10, 100, 5));
+        assert!(answers.place("all", "three", 1).kept().is_none());
+        *answers.place("all", "one", 1).kept.lock() = Some(kept(10, 700, 5));
+        *answers.place("all", "three", 1).kept.lock() = Some(kept(10, 100, 5));
+        assert!(answers.place("all", "three", 1).kept().is_some());
+        assert!(answers.place("all", "two", 1).kept().is_some());
+        assert!(answers.place("all rows", "two", 1).kept().is_none(), "of another view");
     }
 }

@@ -62,6 +62,11 @@ pub(super) fn instant(at: Timestamp) -> Markup {
     html! { time datetime=(at) { (utc.format("%-d %b %Y %H:%M")) } }
 }
 
+/// An instant of today for people, to the second.
+pub(super) fn seconds(at: Timestamp) -> Markup {
+    html! { time datetime=(at) { (at.to_datetime().format("%H:%M:%S")) } }
+}
+
 /// An RFC 3339 text for people; other texts stay.
 pub(super) fn day(text: &str) -> Markup {
     match text.parse::<Timestamp>() {

@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use revgauge_contract::Timestamp;
 
 use super::{
     form::{Pairs, encode},
@@ -18,6 +19,9 @@ use super::{
 use crate::{access::AuditAction, api::Api, problem::Problem};
 
 const COOKIE: &str = "revgauge_session";
+
+/// With it the page's script says of when a change is that it asks again for, microseconds.
+const SINCE: &str = "x-revgauge-since";
 
 /// Nothing but our own files; no script in the page itself; nobody may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -66,7 +70,14 @@ fn enter(api: &Arc<Api>, request: &Request) -> Result<Option<Visit>, Problem> {
     }
     let pairs = Pairs::of_uri(request.uri())?;
     let path = request.uri().path().to_owned();
-    Visit::new(Arc::clone(api), session, path, pairs).map(Some)
+    let mut visit = Visit::new(Arc::clone(api), session, path, pairs)?;
+    // From our own script; what it cannot have sent is ignored.
+    let since = request.headers().get(SINCE).and_then(|value| value.to_str().ok());
+    visit.since = since
+        .and_then(|since| since.parse().ok())
+        .map(Timestamp)
+        .filter(|since| *since <= visit.now);
+    Ok(Some(visit))
 }
 
 /// The session of a cookie, if its key or user is still good.

@@ -9,7 +9,7 @@ use revgauge_contract::{Timestamp, time::SECOND_US};
 
 use super::{
     asset::{ICON, SCRIPT, STYLE},
-    figure::instant,
+    figure::{instant, seconds},
     visit::{Visit, short},
 };
 use crate::{freshness::Freshness, problem::Problem};
@@ -27,6 +27,9 @@ pub(super) const PAGES: &[(&str, &str, &str)] = &[
     ("/ui/data", "Data health", "h"),
     ("/ui/admin", "Admin", "m"),
 ];
+
+/// Numbers older than this are said to be of before, microseconds.
+const OLD_US: i64 = 3 * SECOND_US;
 
 /// What a page is.
 pub(super) struct Page<'a> {
@@ -64,7 +67,7 @@ pub(super) fn page(visit: &Visit, page: &Page<'_>) -> Response {
         (DOCTYPE)
         html lang="en" {
             (head(page.title))
-            body data-live=[live.then_some("1")] {
+            body data-live=[live.then_some("1")] data-again=[visit.again().filter(|_| live).map(Timestamp::micros)] {
                 a.skip href="#main" { "Skip to content" }
                 header.top {
                     a.brand href="/ui/" { "Revgauge" }
@@ -122,6 +125,7 @@ fn as_of_bar(visit: &Visit, freshness: &Freshness) -> Markup {
                     None => { "No source has brought anything yet." }
                     Some(at) => {
                         "Answered " (instant(visit.now))
+                        @if let Some(oldest) = visit.oldest().filter(|oldest| visit.now.micros() - oldest.micros() > OLD_US) { " with numbers of " (seconds(oldest)) }
                         " · last event received " (instant(at))
                         @for (source, mark) in &freshness.watermarks {
                             @if age(mark.ingested_at) > stale_us {

@@ -11,14 +11,15 @@ use axum::{
 };
 use revgauge_contract::{ErrorKind, position::Cursor, score::EntityKind};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{layout::Oops, visit::Visit};
 
 /// Changes within this time are told together.
 const GATHER: Duration = Duration::from_millis(250);
 
-/// `GET /ui/live`. A reader that fell behind starts again from the end: the page shows what is, not what was missed.
+/// `GET /ui/live`. Each word has as its id when it was read, microseconds: the page asks again with it and gets no answer
+/// from before. A reader that fell behind starts again from the end: the page shows what is, not what was missed.
 pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
     let after = end_of_feed(&visit).await?;
     let stream = futures::stream::unfold((visit, after), |(visit, mut after)| async move {
@@ -32,15 +33,16 @@ pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response,
                 return None;
             }
             let page_len = visit.api.settings.feed.page.max(1);
-            let read = Instant::now();
             let page = match feed.read(visit.tenant(), after, page_len).await {
                 Ok(page) => page,
                 Err(failure) if failure.kind == ErrorKind::NotFound => {
                     after = end_of_feed(&visit).await.ok()?;
-                    break Event::default().event("changed").data("[]");
+                    let read_at = visit.api.clock.now().micros().to_string();
+                    break Event::default().event("changed").id(read_at).data("[]");
                 }
                 Err(_) => return None,
             };
+            let read_at = visit.api.clock.now().micros().to_string();
             let stuck = page.next == after && page.entries.is_empty();
             after = page.next;
             let own = page
@@ -52,9 +54,8 @@ pub(super) async fn live(Extension(visit): Extension<Visit>) -> Result<Response,
                 .map(|(_, change)| (change.entity_kind.as_str(), change.entity_id.clone()))
                 .collect();
             if !changed.is_empty() {
-                // Who asks again because of this is not given an answer from before it.
-                visit.api.web.answers.changed(visit.tenant(), read);
-                break Event::default().event("changed").data(json!(changed).to_string());
+                let word = Event::default().event("changed").id(read_at);
+                break word.data(json!(changed).to_string());
             }
             if stuck {
                 // The log has grown by what is not there to read yet.

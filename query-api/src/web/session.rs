@@ -69,8 +69,8 @@ impl WebState {
             sessions: Mutex::default(),
             links: Mutex::default(),
             attempts: RateLimiter::keyed(Quota::per_minute(attempts)),
-            answers: Answers::new(settings.fresh_ms, settings.max_answers),
-            past_answers: Answers::new(settings.past_ms, settings.max_answers),
+            answers: Answers::new(settings.fresh_ms, settings.stale_ms, settings.max_answers),
+            past_answers: Answers::new(settings.past_ms, 0, settings.max_answers),
             on_the_way: OnTheWay::default(),
         }
     }

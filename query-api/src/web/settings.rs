@@ -14,10 +14,13 @@ pub struct WebSettings {
     pub sign_in_attempts_per_minute: u32,
     /// Minutes a sign-in link is good, once.
     pub link_minutes: u32,
-    /// How long the answer to a query may serve further pages, milliseconds, or four times as long as the query took when it
+    /// How long the answer to a query may serve further pages, milliseconds, or five times as long as the query took when it
     /// took longer than this. Many people on the same page cost one query; a page that was told of a change is given an answer
     /// from after it.
     pub fresh_ms: u64,
+    /// How old an answer may be that a page shows while a new one is made, milliseconds; the page says so and fetches the new
+    /// one by itself. 0 makes every page wait.
+    pub stale_ms: u64,
     /// How long an answer about named instants of the past may serve, milliseconds; it stays true but for late events.
     pub past_ms: u64,
     /// Answers kept for each of the two.
@@ -36,6 +39,7 @@ impl Default for WebSettings {
             sign_in_attempts_per_minute: 10,
             link_minutes: 60,
             fresh_ms: 500,
+            stale_ms: 60_000,
             past_ms: 600_000,
             max_answers: 512,
             page_rows: 50,

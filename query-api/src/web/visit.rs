@@ -1,9 +1,10 @@
 //! One request of a signed-in person: who, for which instant, with which filters.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicI64};
 
 use revgauge_contract::{Timestamp, access::Role, score::ScoreService, statistics::Knowledge};
 use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
 
 use super::{
     form::{Pairs, encode, quoted},
@@ -21,6 +22,11 @@ pub(super) struct Visit {
     pub(super) now: Timestamp,
     /// The past instant that was picked; absent for now.
     pub(super) as_of: Option<Timestamp>,
+    pub(super) began: Instant,
+    /// The page is fetched again because of a change told then: older answers should not stay on it.
+    pub(super) since: Option<Timestamp>,
+    /// Of when the oldest answer is that the page was given, microseconds; see `ask.rs`.
+    pub(super) oldest: Arc<AtomicI64>,
 }
 
 impl Visit {
@@ -50,6 +56,9 @@ impl Visit {
             pairs,
             now,
             as_of,
+            began: Instant::now(),
+            since: None,
+            oldest: Arc::new(AtomicI64::new(i64::MAX)),
         })
     }
 

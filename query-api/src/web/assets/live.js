@@ -6,11 +6,11 @@
   let loading = null;
 
   // Fetches an address and puts its content in place; the page's other parts stay.
-  async function show(address, { push = false, quiet = false } = {}) {
+  async function show(address, { push = false, quiet = false, since = "" } = {}) {
     if (loading) loading.abort();
     const own = (loading = new AbortController());
     try {
-      const answer = await fetch(address, { signal: own.signal, headers: { accept: "text/html" } });
+      const answer = await fetch(address, { signal: own.signal, headers: since ? { accept: "text/html", "x-revgauge-since": since } : { accept: "text/html" } });
       if (answer.redirected && new URL(answer.url).pathname === "/ui/sign-in") { location.href = answer.url; return; }
       const next = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = next.getElementById("main");
@@ -28,6 +28,8 @@
       if (bar && newBar && !bar.contains(document.activeElement)) bar.replaceWith(newBar);
       document.title = next.title;
       document.body.toggleAttribute("data-live", next.body.hasAttribute("data-live"));
+      if (next.body.dataset.again) document.body.dataset.again = next.body.dataset.again; else delete document.body.dataset.again;
+      again();
       if (push) history.pushState(null, "", address);
       if (focus) { const again = main().querySelector(`[name="${CSS.escape(focus)}"]`); if (again) again.focus({ preventScroll: true }); }
       if (rowLink) { const again = main().querySelector(`a.row[href="${CSS.escape(rowLink)}"]`); if (again) again.focus({ preventScroll: true }); }
@@ -71,24 +73,31 @@
   addEventListener("popstate", () => show(location.href));
 
   // Live: the server says that scores changed, the page asks again, at most once a second and never under typing hands.
-  let stream = null, due = null, last = 0, missed = false;
+  // A page with answers from before, because new ones are still being made, says of when it asked, and asks again.
+  let stream = null, due = null, last = 0, missed = false, since = "";
+  function again() {
+    const from = document.body.dataset.again;
+    if (!from) return;
+    if (Number(from) > Number(since)) since = from;
+    if (!due) due = setTimeout(refresh, Math.max(150, 700 - (Date.now() - last)));
+  }
   function refresh() {
     due = null; missed = document.hidden;
     const busy = document.activeElement && document.activeElement.matches("input, select, textarea") && main().contains(document.activeElement);
     if (busy || document.hidden || !document.body.hasAttribute("data-live")) { last = 0; return; }
     last = Date.now();
-    show(location.href, { quiet: true });
+    show(location.href, { quiet: true, since });
   }
   function listen() {
     if (stream || !document.body.hasAttribute("data-live")) return;
     stream = new EventSource("/ui/live");
-    stream.addEventListener("changed", () => { if (!due) due = setTimeout(refresh, Math.max(50, 1000 - (Date.now() - last))); });
+    stream.addEventListener("changed", (event) => { since = event.lastEventId || since; if (!due) due = setTimeout(refresh, Math.max(50, 1000 - (Date.now() - last))); });
     // The browser connects again by itself; the stream begins at "now", and the page shows what is: nothing doubles.
     stream.addEventListener("open", () => { if (last) refresh(); last = last || Date.now(); });
   }
   document.addEventListener("visibilitychange", () => { if (missed && !document.hidden) refresh(); });
   addEventListener("pagehide", () => { if (stream) { stream.close(); stream = null; } });
-  addEventListener("pageshow", () => { listen(); if (main()) later(); });
+  addEventListener("pageshow", () => { listen(); again(); if (main()) later(); });
 
   // Keys.
   let waiting = null;
