@@ -255,6 +255,11 @@ impl Api {
         self.sights.of(caller)
     }
 
+    /// Who the people of a tenant are, all of them.
+    pub(crate) fn ownership(&self) -> Arc<dyn Ownership> {
+        self.sights.ownership()
+    }
+
     /// Scores and objects as a caller sees them.
     pub(crate) fn scores(&self, caller: &Caller) -> Arc<dyn ScoreService> {
         self.scores_of(&self.sight(caller))

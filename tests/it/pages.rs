@@ -32,6 +32,8 @@ const PAGES: &[&str] = &[
     "/ui/contacts",
     "/ui/team",
     "/ui/coaching",
+    "/ui/coaching/skills",
+    "/ui/coaching/priorities",
     "/ui/tv",
     "/ui/reports",
     "/ui/reports/pipeline_by_stage",
@@ -55,6 +57,8 @@ const PAST: &[&str] = &[
     "/ui/forecast/moves",
     "/ui/team",
     "/ui/coaching",
+    "/ui/coaching/skills",
+    "/ui/coaching/priorities",
     "/ui/reports/pipeline_by_stage",
     "/ui/reports/largest_open_deals",
 ];

@@ -133,10 +133,14 @@ impl Caller {
 }
 
 /// One of our people as the CRM knows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Colleague {
     /// Id of the CRM user.
     pub user_id: String,
+    /// Full name.
+    pub name: Option<String>,
+    /// What the CRM calls its role or title.
+    pub role: Option<String>,
     /// Whom it reports to.
     pub manager_id: Option<String>,
     /// Its team.

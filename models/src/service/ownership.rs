@@ -25,6 +25,8 @@ impl Ownership for Scoring {
             .into_iter()
             .map(|(id, fields)| Colleague {
                 user_id: id.to_string(),
+                name: fields.get("name").cloned(),
+                role: fields.get("role").cloned(),
                 manager_id: fields.get("manager_id").cloned(),
                 team: first(&fields, ["team", "team_id"]),
                 territory: first(&fields, ["territory", "territory_id"]),

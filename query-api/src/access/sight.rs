@@ -50,6 +50,11 @@ impl Sights {
         }))
     }
 
+    /// The people of a tenant, all of them: the wall around the table shows no more than the caller may see.
+    pub(crate) fn ownership(&self) -> Arc<dyn Ownership> {
+        Arc::clone(&self.ownership)
+    }
+
     /// What a caller sees. Costs nothing until rows are asked for.
     pub(crate) fn of(self: &Arc<Self>, caller: &Caller) -> Arc<Sight> {
         let rule = self.settings.roles.of(caller.role);

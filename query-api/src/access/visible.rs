@@ -122,7 +122,7 @@ mod tests {
             user_id: user.to_owned(),
             manager_id: manager.map(str::to_owned),
             team: Some(team.to_owned()),
-            territory: None,
+            ..Colleague::default()
         };
         vec![
             // A cycle: a and b report to each other.

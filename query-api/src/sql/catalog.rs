@@ -65,7 +65,8 @@ pub(crate) fn table_keys(table: &str) -> &'static [&'static str] {
 #[async_trait]
 pub trait CatalogSource: Send + Sync {
     /// The tables of a tenant: `events`, `score_changes`, `crm_history`, the live statistics, ... `scores`,
-    /// `contacts`, `accounts`, `deals`, `alerts` and `duplicate_companies` are added by this room and may not be offered here.
+    /// `contacts`, `accounts`, `deals`, `alerts`, `people` and `duplicate_companies` are added by this room and may not be
+    /// offered here.
     ///
     /// # Errors
     /// When no consistent cut can be had.

@@ -269,6 +269,28 @@ pub(super) const ALERTS: &[Column] = &[
     ),
 ];
 
+/// Columns of `people`.
+pub(super) const PEOPLE: &[Column] = &[
+    column("user_id", Reading::Text, &["user_id"], "id of the CRM user", ""),
+    column("name", Reading::Text, &["name"], "full name", ""),
+    column(
+        "role",
+        Reading::Text,
+        &["role"],
+        "what the CRM calls the role",
+        "",
+    ),
+    column(
+        "manager_id",
+        Reading::Text,
+        &["manager_id"],
+        "whom the person reports to",
+        "",
+    ),
+    column("team", Reading::Text, &["team"], "team", ""),
+    column("territory", Reading::Text, &["territory"], "territory", ""),
+];
+
 /// Columns of `duplicate_companies`.
 pub(super) const DUPLICATES: &[Column] = &[
     column(

@@ -37,7 +37,9 @@ use super::{
     change_function::ScoreChangeFunction,
     error::SqlError,
     forecast_function::{ForecastFunction, Shown},
-    object_table::{ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, DUPLICATES, ObjectTable, Records, documented},
+    object_table::{
+        ACCOUNTS, ALERTS, CONTACTS, Column, DEALS, DUPLICATES, ObjectTable, PEOPLE, Records, documented,
+    },
     outline::{DOCUMENTS, Outline, ShownTable},
     record_table::{Of, RecordTable},
     score_table::ScoreTable,
@@ -330,7 +332,7 @@ fn own_runtime(shared: &RuntimeEnv, settings: &SqlSettings) -> Result<Arc<Runtim
     builder.build_arc()
 }
 
-/// `scores`, `contacts`, `accounts`, `deals`, `alerts` and `duplicate_companies`, as of now, from services that have
+/// `scores`, `contacts`, `accounts`, `deals`, `alerts`, `people` and `duplicate_companies`, as of now, from services that have
 /// applied the row rule; with each whether its rows need not say whose they are.
 fn own_tables(
     api: &Api,
@@ -378,6 +380,18 @@ fn own_tables(
         "one row per group of accounts that look like one company but are not merged",
         tenant_id,
         DUPLICATES,
+        Arc::new(fetch),
+    ));
+    let (ownership, tenant) = (api.ownership(), Arc::clone(tenant_id));
+    let fetch = move || -> Records {
+        let (ownership, tenant) = (Arc::clone(&ownership), Arc::clone(&tenant));
+        Box::pin(async move { records(&ownership.colleagues(&tenant).await?) })
+    };
+    tables.push(object_table(
+        "people",
+        "one row per person of the sales organisation, as known now",
+        tenant_id,
+        PEOPLE,
         Arc::new(fetch),
     ));
     tables.extend(text_tables(service, tenant_id, now));

@@ -82,6 +82,10 @@ const TABLES: &[(&str, &[&str])] = &[
         &["tenant_id", "user_id", "hits", "suggestion", "fields"],
     ),
     (
+        "people",
+        &["tenant_id", "user_id", "name", "manager_id", "fields"],
+    ),
+    (
         "duplicate_companies",
         &["tenant_id", "shared", "key", "evidence", "fields"],
     ),

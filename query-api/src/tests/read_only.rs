@@ -102,6 +102,7 @@ async fn the_tables_are_listed_and_documented() {
         "accounts",
         "deals",
         "alerts",
+        "people",
         "duplicate_companies",
     ] {
         assert!(listed.contains(&format!("\"{name}\"")), "{name} in {listed}");

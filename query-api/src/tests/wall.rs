@@ -31,6 +31,7 @@ async fn sql_cannot_reach_another_tenant() {
         "select * from accounts",
         "select * from deals",
         "select * from alerts",
+        "select * from people",
         "select * from duplicate_companies",
         "select * from scores_as_of('2026-01-01')",
         "select * from pipeline_as_of('2026-01-01')",

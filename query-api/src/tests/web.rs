@@ -23,6 +23,8 @@ const PAGES: &[&str] = &[
     "/ui/reports/pipeline_by_stage",
     "/ui/reports/leaderboard",
     "/ui/coaching",
+    "/ui/coaching/skills",
+    "/ui/coaching/priorities",
     "/ui/saved",
     "/ui/sql",
     "/ui/sql?q=select+entity_id,value+from+scores+limit+3",

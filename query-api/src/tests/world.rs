@@ -424,6 +424,7 @@ impl Ownership for Staff {
         let colleague = |user_id: &str, manager_id: Option<&str>| Colleague {
             user_id: user_id.to_owned(),
             manager_id: manager_id.map(str::to_owned),
+            name: Some(format!("The {user_id}")),
             ..Colleague::default()
         };
         Ok(vec![

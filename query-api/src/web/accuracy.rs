@@ -114,6 +114,8 @@ pub(super) async fn methods(Extension(visit): Extension<Visit>) -> Result<Respon
         .await?;
     part(
         &visit,
+        "Accuracy, a part of it",
+        ("/ui/accuracy", "← Accuracy"),
         html! {
             (table(&visit, "Forecasts of the last four quarters against what came", &sheet, ERRORS))
             p.meta { "80 % of outcomes should lie between P10 and P90. No method can do better than the noise floor for long." }
@@ -157,6 +159,8 @@ pub(super) async fn reliability(Extension(visit): Extension<Visit>) -> Result<Re
         .collect();
     part(
         &visit,
+        "Accuracy, a part of it",
+        ("/ui/accuracy", "← Accuracy"),
         html! {
             @if points.is_empty() { p.empty { "No open deal of the past quarters has an outcome yet." } }
             @else {

@@ -120,7 +120,11 @@ impl Answers {
     }
 
     fn place(&self, view: &str, sql: &str, rows: usize) -> Arc<Place> {
+        let key = (view.to_owned(), sql.to_owned(), rows);
         let mut places = self.places.lock();
+        if let Some(place) = places.get(&key) {
+            return Arc::clone(place);
+        }
         if places.len() >= self.most {
             // Those in use stay: someone else holds them.
             places.retain(|_, place| {
@@ -133,7 +137,6 @@ impl Answers {
         if places.len() >= self.most {
             return Arc::default();
         }
-        let key = (view.to_owned(), sql.to_owned(), rows);
         Arc::clone(places.entry(key).or_default())
     }
 
@@ -184,7 +187,9 @@ impl Visit {
                 // It goes on when the page does not wait for its end.
                 let work = tokio::spawn(async move {
                     // Somebody is at it already: this page shows what there is.
-                    let Ok(_turn) = place.turn.try_lock() else { return Ok(None) };
+                    let Ok(_turn) = place.turn.try_lock() else {
+                        return Ok(None);
+                    };
                     visit.compute(&place, sql, limit, WAIT, None).await.map(Some)
                 });
                 let patience = PATIENCE.saturating_sub(self.began.elapsed());
@@ -218,7 +223,8 @@ impl Visit {
     /// From when on answers have to be for which the page asks again; none when it shows nothing that is older than answers
     /// serve.
     pub(super) fn again(&self) -> Option<Timestamp> {
-        let fresh_us = i64::try_from(self.api.settings.web.fresh_ms).map_or(i64::MAX, |ms| ms.saturating_mul(1_000));
+        let fresh_us =
+            i64::try_from(self.api.settings.web.fresh_ms).map_or(i64::MAX, |ms| ms.saturating_mul(1_000));
         let oldest = self.oldest()?;
         match self.since {
             Some(since) => (oldest < since).then_some(since),
@@ -305,7 +311,9 @@ impl Visit {
         let timeout_ms = Some(self.api.settings.sql.max_timeout_ms);
         let place = answers.place(&self.api.sight(&self.session.caller).view, &sql, most);
         let _turn = place.turn.lock().await;
-        let kept = place.kept().filter(|kept| answers.use_of(kept, None) == Use::Serve);
+        let kept = place
+            .kept()
+            .filter(|kept| answers.use_of(kept, None) == Use::Serve);
         Ok(match kept {
             Some(kept) => kept.sheet,
             None => self.compute(&place, sql, most, WAIT, timeout_ms).await?.sheet,
@@ -410,6 +418,9 @@ mod tests {
         *answers.place("all", "three", 1).kept.lock() = Some(kept(10, 100, 5));
         assert!(answers.place("all", "three", 1).kept().is_some());
         assert!(answers.place("all", "two", 1).kept().is_some());
-        assert!(answers.place("all rows", "two", 1).kept().is_none(), "of another view");
+        assert!(
+            answers.place("all rows", "two", 1).kept().is_none(),
+            "of another view"
+        );
     }
 }

@@ -13,6 +13,7 @@ use super::{
     form::quoted,
     layout::{Oops, Page, page},
     leads::owner_name,
+    outlook::{later, part},
     table::{Col, Show, col, table},
     visit::{Visit, address},
     who::{Who, choice},
@@ -50,8 +51,6 @@ pub(super) async fn coaching(Extension(visit): Extension<Visit>) -> Result<Respo
     let who = Who::of(&visit, &owners);
     let tiles = visit.ask(tiles_sql(&visit, &who)).await?;
     let trend = visit.ask(trend_sql(&visit, &who)).await?;
-    let skills = visit.ask(skills_sql(&visit, &who)).await?;
-    let priorities = visit.ask(priorities_sql(&visit, &who)).await?;
     let week = visit.ask(week_sql(&visit, &who)).await?;
     let body = html! {
         form.filters method="get" action="/ui/coaching" data-filter="1" {
@@ -67,10 +66,10 @@ pub(super) async fn coaching(Extension(visit): Extension<Visit>) -> Result<Respo
         }
         @if trend.rows.is_empty() { (how_to()) }
         div.pair {
-            section.card { h2 { "Skills" } (skill_radar(&visit, &skills, &owners)) (rows_and_sql(&skills.sql)) }
+            section.card { h2 { "Skills" } (later(&visit, "/ui/coaching/skills", "Draw them")) }
             section.card { h2 { "Score by day" } (trend_chart(&trend)) (rows_and_sql(&trend.sql)) }
         }
-        (table(&visit, "Coaching priorities: furthest behind the team first", &named(&priorities, &owners), PRIORITIES))
+        (later(&visit, "/ui/coaching/priorities", "Coaching priorities"))
         (table(&visit, "The last seven days beside the seven before", &named(&week, &owners), WEEK))
         p { a href=(address("/ui/saved", [("q", week.sql.as_str())])) { "Have the week sent by mail" } }
     };
@@ -82,6 +81,30 @@ pub(super) async fn coaching(Extension(visit): Extension<Visit>) -> Result<Respo
             body,
         },
     ))
+}
+
+/// `GET /ui/coaching/skills?owner_id=`: the page fetches it after it stands, since it reads the payload of each scored event.
+pub(super) async fn skills(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+    let owners = visit.owners().await?;
+    let skills = visit.ask(skills_sql(&visit, &Who::of(&visit, &owners))).await?;
+    let body = html! { (skill_radar(&visit, &skills, &owners)) (rows_and_sql(&skills.sql)) };
+    part(&visit, "Skills", ("/ui/coaching", "← Skills and coaching"), body)
+}
+
+/// `GET /ui/coaching/priorities?owner_id=`: whom to help with what first. Fetched after the page stands, as [`skills`].
+pub(super) async fn priorities(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+    let owners = visit.owners().await?;
+    let found = visit
+        .ask(priorities_sql(&visit, &Who::of(&visit, &owners)))
+        .await?;
+    let title = "Coaching priorities: furthest behind the team first";
+    let body = table(&visit, title, &named(&found, &owners), PRIORITIES);
+    part(
+        &visit,
+        "Coaching priorities",
+        ("/ui/coaching", "← Skills and coaching"),
+        body,
+    )
 }
 
 fn how_to() -> Markup {
@@ -159,12 +182,13 @@ fn skills_sql(visit: &Visit, who: &Who) -> String {
 
 fn priorities_sql(visit: &Visit, who: &Who) -> String {
     format!(
-        "WITH own AS (SELECT user_id AS owner_id, skill, avg(score) AS score, count(*) AS sessions FROM ({}) GROUP BY user_id, skill), \
-         team AS (SELECT skill, avg(score) AS team FROM ({}) GROUP BY skill) \
-         SELECT own.owner_id, own.skill, own.score, team.team, team.team - own.score AS gap, own.sessions FROM own JOIN team ON team.skill = own.skill \
-         WHERE team.team > own.score ORDER BY gap DESC, own.owner_id, own.skill LIMIT 20",
-        skill_rows(visit, who),
-        skill_rows(visit, &Who::everyone())
+        "SELECT owner_id, skill, total / sessions AS score, team, team - total / sessions AS gap, sessions FROM \
+         (SELECT user_id AS owner_id, skill, sum(score) AS total, count(score) AS sessions, \
+         sum(sum(score)) OVER (PARTITION BY skill) / sum(count(score)) OVER (PARTITION BY skill) AS team \
+         FROM ({}) GROUP BY user_id, skill) WHERE sessions > 0 AND team > total / sessions{} \
+         ORDER BY gap DESC, owner_id, skill LIMIT 20",
+        skill_rows(visit, &Who::everyone()),
+        who.and("owner_id")
     )
 }
 

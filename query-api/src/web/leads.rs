@@ -347,13 +347,7 @@ pub(super) fn owner_name<'a>(owners: &'a Sheet, id: &'a str) -> &'a str {
 impl Visit {
     /// Users of the CRM with their names and managers.
     pub(super) async fn owners(&self) -> Result<std::sync::Arc<Sheet>, Problem> {
-        self.ask(
-            "SELECT object_id AS user_id, \
-             max(CASE WHEN field = 'name' THEN substr(latest, strpos(latest, '=') + 1) END) AS name, \
-             max(CASE WHEN field = 'manager_id' THEN substr(latest, strpos(latest, '=') + 1) END) AS manager_id, \
-             max(CASE WHEN field = 'role' THEN substr(latest, strpos(latest, '=') + 1) END) AS role \
-             FROM crm_state WHERE object = 'user' GROUP BY object_id ORDER BY name, user_id",
-        )
-        .await
+        self.ask("SELECT user_id, name, manager_id, role FROM people ORDER BY name, user_id")
+            .await
     }
 }

@@ -11,7 +11,7 @@ use super::{
     forecast::{Quarter, picked},
     form::quoted,
     layout::Oops,
-    outlook::part,
+    outlook::forecast_part,
     table::{Col, Show, col, table},
     visit::{Visit, address, short},
 };
@@ -107,7 +107,7 @@ pub(super) async fn moves(Extension(visit): Extension<Visit>) -> Result<Response
             currencies.push(text(row, "currency"));
         }
     }
-    part(
+    forecast_part(
         visit,
         html! {
 

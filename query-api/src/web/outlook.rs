@@ -116,7 +116,7 @@ pub(super) async fn model(Extension(visit): Extension<Visit>) -> Result<Response
         Some(quota) => quota_note(&visit, quarter, &who, quota).await?,
         None => html! {},
     };
-    part(
+    forecast_part(
         &visit,
         html! {
             @if model.rows.is_empty() { p.empty { "There is no deal to forecast from." } }
@@ -147,7 +147,7 @@ pub(super) async fn fan(Extension(visit): Extension<Visit>) -> Result<Response, 
     let until = visit.at_of_hour();
     let weeks = weeks(quarter, until);
     if weeks.is_empty() {
-        return part(&visit, html! { p.empty { "The quarter has not begun." } });
+        return forecast_part(&visit, html! { p.empty { "The quarter has not begun." } });
     }
     let each = weeks.iter().map(|at| {
         format!(
@@ -203,7 +203,7 @@ pub(super) async fn fan(Extension(visit): Extension<Visit>) -> Result<Response, 
         line("P50, with the band of P10 to P90", "line a", "p50"),
         line("closed so far", "line b", "closed"),
     ];
-    part(
+    forecast_part(
         &visit,
         html! {
             (over_time("Forecast of the quarter as known each week", unit, &[band], &lines, &marks, Form::Money))
@@ -236,7 +236,7 @@ pub(super) async fn math(Extension(visit): Extension<Visit>) -> Result<Response,
             ADDENDS,
         )
         .await?;
-    part(
+    forecast_part(
         &visit,
         html! {
             ul.sums { @for (at, row) in totals.rows.iter().enumerate() { li {
@@ -249,19 +249,29 @@ pub(super) async fn math(Extension(visit): Extension<Visit>) -> Result<Response,
     )
 }
 
-/// A part of a page that its script fetches; a person who opens it gets it as a page.
-pub(super) fn part(visit: &Visit, body: Markup) -> Result<Response, Oops> {
+/// A part of the forecast page that its script fetches.
+pub(super) fn forecast_part(visit: &Visit, body: Markup) -> Result<Response, Oops> {
+    part(
+        visit,
+        "Forecast, a part of it",
+        ("/ui/forecast", "← The forecast"),
+        body,
+    )
+}
+
+/// A part of a page that its script fetches; a person who opens it gets it as a page with the way back.
+pub(super) fn part(
+    visit: &Visit,
+    title: &str,
+    (whole, back): (&str, &str),
+    body: Markup,
+) -> Result<Response, Oops> {
     if visit.pairs.get("part").is_some() {
         return Ok(Html(body.into_string()).into_response());
     }
-    Ok(page(
-        visit,
-        &Page {
-            title: "Forecast, a part of it",
-            live: false,
-            body: html! { p { a href=(visit.link("/ui/forecast", &[])) { "← The forecast" } } (body) },
-        },
-    ))
+    let body = html! { p { a href=(visit.link(whole, &[])) { (back) } } (body) };
+    let live = false;
+    Ok(page(visit, &Page { title, live, body }))
 }
 
 /// The place of a part on its page.

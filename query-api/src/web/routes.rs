@@ -44,6 +44,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/contacts/{id}", get(people::contact))
         .route("/ui/team", get(team::team))
         .route("/ui/coaching", get(coaching::coaching))
+        .route("/ui/coaching/skills", get(coaching::skills))
+        .route("/ui/coaching/priorities", get(coaching::priorities))
         .route("/ui/tv", get(team::tv))
         .route("/ui/reports", get(reports::reports))
         .route("/ui/reports/{name}", get(reports::report))
