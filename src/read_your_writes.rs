@@ -48,12 +48,6 @@ impl Caught {
         let mut delivered = self.delivered.clone();
         let _ = tokio::time::timeout(self.wait, delivered.wait_for(|position| *position >= last)).await;
     }
-
-    async fn up_for(&self, knowledge: Knowledge) {
-        if knowledge == Knowledge::Now {
-            self.up().await;
-        }
-    }
 }
 
 /// A score service that first catches up.
@@ -65,6 +59,14 @@ pub(crate) struct ReadYourWrites {
 impl ReadYourWrites {
     pub(crate) fn new(inner: Arc<dyn ScoreService>, caught: Caught) -> Self {
         Self { inner, caught }
+    }
+
+    /// The service, once it may be asked with this knowledge: a question about the past waits for nothing.
+    async fn caught_up(&self, knowledge: Knowledge) -> &dyn ScoreService {
+        if knowledge == Knowledge::Now {
+            self.caught.up().await;
+        }
+        &*self.inner
     }
 }
 
@@ -78,8 +80,8 @@ impl ScoreService for ReadYourWrites {
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<EntityScores, Failure> {
-        self.caught.up_for(knowledge).await;
-        self.inner
+        self.caught_up(knowledge)
+            .await
             .scores(tenant_id, entity_kind, entity_id, at, knowledge)
             .await
     }
@@ -92,8 +94,8 @@ impl ScoreService for ReadYourWrites {
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<EntityScores, Failure> {
-        self.caught.up_for(knowledge).await;
-        self.inner
+        self.caught_up(knowledge)
+            .await
             .explain(tenant_id, entity_kind, entity_id, at, knowledge)
             .await
     }
@@ -106,8 +108,8 @@ impl ScoreService for ReadYourWrites {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<ChangeExplanation>, Failure> {
-        self.caught.up().await;
-        self.inner
+        self.caught_up(Knowledge::Now)
+            .await
             .explain_change(tenant_id, entity_kind, entity_id, from, to)
             .await
     }
@@ -120,8 +122,8 @@ impl ScoreService for ReadYourWrites {
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<RecordBatch>, Failure> {
-        self.caught.up_for(knowledge).await;
-        self.inner
+        self.caught_up(knowledge)
+            .await
             .table(tenant_id, entity_kind, rows, at, knowledge)
             .await
     }
@@ -132,8 +134,10 @@ impl ScoreService for ReadYourWrites {
         entity_kind: EntityKind,
         ids: Option<&[String]>,
     ) -> Result<Vec<Value>, Failure> {
-        self.caught.up().await;
-        self.inner.own_records(tenant_id, entity_kind, ids).await
+        self.caught_up(Knowledge::Now)
+            .await
+            .own_records(tenant_id, entity_kind, ids)
+            .await
     }
 
     async fn changed_since(
@@ -142,8 +146,10 @@ impl ScoreService for ReadYourWrites {
         entity_kind: EntityKind,
         revision: u64,
     ) -> Result<Option<RecordChanges>, Failure> {
-        self.caught.up().await;
-        self.inner.changed_since(tenant_id, entity_kind, revision).await
+        self.caught_up(Knowledge::Now)
+            .await
+            .changed_since(tenant_id, entity_kind, revision)
+            .await
     }
 
     async fn objects(
@@ -153,8 +159,10 @@ impl ScoreService for ReadYourWrites {
         ids: Option<&[String]>,
         knowledge: Knowledge,
     ) -> Result<Vec<Value>, Failure> {
-        self.caught.up_for(knowledge).await;
-        self.inner.objects(tenant_id, entity_kind, ids, knowledge).await
+        self.caught_up(knowledge)
+            .await
+            .objects(tenant_id, entity_kind, ids, knowledge)
+            .await
     }
 
     async fn alerts(
@@ -164,8 +172,10 @@ impl ScoreService for ReadYourWrites {
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<Alert>, Failure> {
-        self.caught.up_for(knowledge).await;
-        self.inner.alerts(tenant_id, ids, at, knowledge).await
+        self.caught_up(knowledge)
+            .await
+            .alerts(tenant_id, ids, at, knowledge)
+            .await
     }
 
     async fn duplicates(
@@ -173,8 +183,10 @@ impl ScoreService for ReadYourWrites {
         tenant_id: &str,
         knowledge: Knowledge,
     ) -> Result<Vec<DuplicateAccounts>, Failure> {
-        self.caught.up_for(knowledge).await;
-        self.inner.duplicates(tenant_id, knowledge).await
+        self.caught_up(knowledge)
+            .await
+            .duplicates(tenant_id, knowledge)
+            .await
     }
 
     async fn text_signals(
@@ -183,8 +195,10 @@ impl ScoreService for ReadYourWrites {
         at: Timestamp,
         knowledge: Knowledge,
     ) -> Result<Vec<revgauge_contract::text::TextSignal>, Failure> {
-        self.caught.up_for(knowledge).await;
-        self.inner.text_signals(tenant_id, at, knowledge).await
+        self.caught_up(knowledge)
+            .await
+            .text_signals(tenant_id, at, knowledge)
+            .await
     }
 
     async fn keys(
@@ -194,8 +208,8 @@ impl ScoreService for ReadYourWrites {
         entity_id: &str,
         knowledge: Knowledge,
     ) -> Result<Vec<String>, Failure> {
-        self.caught.up_for(knowledge).await;
-        self.inner
+        self.caught_up(knowledge)
+            .await
             .keys(tenant_id, entity_kind, entity_id, knowledge)
             .await
     }

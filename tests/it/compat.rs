@@ -16,7 +16,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat")
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a store at rest.
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("folder");
     for entry in fs::read_dir(from).expect("listed") {
         let entry = entry.expect("entry");

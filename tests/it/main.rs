@@ -13,4 +13,5 @@ mod postgres;
 mod process;
 mod real_input;
 mod reports;
+mod retention;
 mod shuffled;

@@ -27,7 +27,7 @@ use datafusion_pg_catalog::sql::{
 };
 
 use self::system::{RelationNames, System};
-use super::array_literal;
+use super::{array_literal, to_char::moment::strftime};
 
 /// Parses statements.
 pub(super) struct Dialect {
@@ -208,6 +208,11 @@ impl VisitorMut for Meaning {
                 };
             }
             Expr::Cast { expr, data_type, .. } => array_constant(expr, data_type),
+            Expr::Function(function)
+                if is_named(function, "to_timestamp") || is_named(function, "to_date") =>
+            {
+                reading_pattern(function);
+            }
             Expr::Function(function) if is_named(function, "array") => {
                 if let FunctionArguments::Subquery(query) = &function.args
                     && let Some(gathered) = gathered(query)
@@ -228,6 +233,39 @@ fn is_named(function: &Function, name: &str) -> bool {
         .last()
         .and_then(ast::ObjectNamePart::as_ident)
         .is_some_and(|ident| ident.value.eq_ignore_ascii_case(name))
+}
+
+/// `to_timestamp(text, pattern)` and `to_date`: the engine's functions of these names read patterns of strftime. A pattern that
+/// cannot be said in them stays, and is refused by the engine when nothing fits it.
+fn reading_pattern(function: &mut Function) {
+    let day = is_named(function, "to_date");
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(pattern)),
+    ] = list.args.as_mut_slice()
+    else {
+        return;
+    };
+    let Some(mut words) = text_of(pattern)
+        .filter(|text| !text.contains('%'))
+        .and_then(strftime)
+    else {
+        return;
+    };
+    let text = |text: String| Expr::Value(Value::SingleQuotedString(text).with_empty_span());
+    // The engine reads no instant without a time of day: midnight is said on both sides.
+    if !day && !words.contains("%H") && !words.contains("%I") {
+        words.push_str(" %H:%M");
+        *value = Expr::Nested(Box::new(Expr::BinaryOp {
+            left: Box::new(value.clone()),
+            op: BinaryOperator::StringConcat,
+            right: Box::new(text(" 00:00".to_owned())),
+        }));
+    }
+    *pattern = text(words);
 }
 
 fn text_of(expression: &Expr) -> Option<&str> {

@@ -2,7 +2,7 @@
 //!
 //! A pattern that is not understood is an error: a wrong text would pass for a right one.
 
-mod moment;
+pub(super) mod moment;
 mod number;
 
 use std::sync::Arc;

@@ -295,14 +295,15 @@ async fn a_client_that_does_not_read_loses_its_query_and_holds_up_nobody() {
         "SELECT value, value || ' of a row that is long enough' AS text FROM generate_series(1, 20000000)";
     let info = client.execute(many.to_owned(), None).await.expect("planned");
     let ticket = info.endpoint[0].ticket.clone().expect("a ticket");
-    let unread = client.do_get(ticket).await.expect("begins");
-    // The only place of the tenant is taken, until the time of the query is over though nobody reads it.
+    // Connected and planned before, so that nothing but the question itself falls into the time of the unread query.
     let mut other = door.client("admin").await;
     let info = other.execute("SELECT 1".to_owned(), None).await.expect("planned");
-    let ticket = info.endpoint[0].ticket.clone().expect("a ticket");
+    let neighbours = info.endpoint[0].ticket.clone().expect("a ticket");
+    let unread = client.do_get(ticket).await.expect("begins");
+    // The only place of the tenant is taken, until the time of the query is over though nobody reads it.
     let mut refused = 0;
     let answer = loop {
-        match other.do_get(ticket.clone()).await {
+        match other.do_get(neighbours.clone()).await {
             Ok(answer) => break answer,
             Err(error) => {
                 assert!(error.to_string().contains("running already"), "{error}");

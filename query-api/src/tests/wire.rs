@@ -204,6 +204,28 @@ async fn copy_gives_rows_and_writes_nothing() {
         .query("select to_char(timestamp '2026-02-05', 'YYYY-MM'), to_char(1234.5, 'FM9,999.00')")
         .await;
     assert_eq!(texts(&reply.expect("answered")), [["2026-02", "1,234.50"]]);
+    // As Superset writes the ends of a chart's time range.
+    for (sql, told) in [
+        (
+            "select TO_TIMESTAMP('2026-02-05 08:15:30.250000', 'YYYY-MM-DD HH24:MI:SS.US') = timestamp '2026-02-05 08:15:30.25'",
+            "t",
+        ),
+        (
+            "select to_timestamp('2026-02-05', 'YYYY-MM-DD') = timestamp '2026-02-05'",
+            "t",
+        ),
+        (
+            "select to_date('05.02.2026', 'DD.MM.YYYY') = date '2026-02-05'",
+            "t",
+        ),
+        (
+            "select to_timestamp('2026-02-05', '%Y-%m-%d') = timestamp '2026-02-06'",
+            "f",
+        ),
+    ] {
+        let reply = wire.query(sql).await.expect("answered");
+        assert_eq!(texts(&reply), [[told]], "{sql}");
+    }
 }
 
 /// A computation far longer than the test.

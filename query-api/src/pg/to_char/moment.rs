@@ -86,6 +86,35 @@ pub(super) fn parts(pattern: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
+/// The pattern in the engine's words (those of strftime), for reading an instant; `None` where it has no word for a field.
+pub(in crate::pg) fn strftime(pattern: &str) -> Option<String> {
+    let mut words = String::new();
+    for part in parts(pattern).ok()? {
+        match part {
+            Part::Text(text) => words.push_str(&text.replace('%', "%%")),
+            Part::Field { ordinal: Some(_), .. } => return None,
+            Part::Field { keyword, .. } => words.push_str(match keyword {
+                "YYYY" => "%Y",
+                "YY" => "%y",
+                "MM" => "%m",
+                "MON" => "%b",
+                "MONTH" => "%B",
+                "DD" => "%d",
+                "DDD" => "%j",
+                "HH24" => "%H",
+                "HH12" | "HH" => "%I",
+                "AM" | "PM" => "%p",
+                "MI" => "%M",
+                "SS" => "%S",
+                "MS" => "%3f",
+                "US" => "%6f",
+                _ => return None,
+            }),
+        }
+    }
+    Some(words)
+}
+
 fn starts<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let front = text.get(..word.len())?;
     front.eq_ignore_ascii_case(word).then(|| &text[word.len()..])
