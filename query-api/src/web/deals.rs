@@ -1,5 +1,7 @@
 //! The deal board: open deals by stage, or as a list; health, win probability, age against the stage's median, slips, worst risk.
 
+use std::collections::HashMap;
+
 use axum::{Extension, response::Response};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -9,7 +11,7 @@ use super::{
     figure::{Form, cell, rows_and_sql, tile, written},
     form::{encode, quoted},
     layout::{Oops, Page, first_steps, page},
-    leads::{details_sql, owner_filter, owner_name},
+    leads::{details_sql, owner_filter, owner_names},
     table::{Col, Show, band, bar, col, table},
     visit::Visit,
 };
@@ -81,13 +83,18 @@ pub(super) async fn told(visit: &Visit, found: &Sheet) -> Result<Sheet, Problem>
     let accounts = visit
         .ask(details_sql(visit, found, "account_id", "account"))
         .await?;
+    let reps = owner_names(&owners);
+    let known = accounts.rows.iter();
+    let accounts: HashMap<&str, &str> = known
+        .map(|row| (text(row, "entity_id"), text(row, "name")))
+        .collect();
     let mut sheet = found.clone();
     for row in &mut sheet.rows {
         let account = text(row, "account_id");
-        let known = accounts.rows.iter().find(|row| text(row, "entity_id") == account);
-        let name = known.map(|row| text(row, "name")).filter(|name| !name.is_empty());
+        let name = accounts.get(account).copied().filter(|name| !name.is_empty());
         let account = name.unwrap_or(account).to_owned();
-        let owner = owner_name(&owners, text(row, "owner_id")).to_owned();
+        let owner = text(row, "owner_id");
+        let owner = reps.get(owner).copied().unwrap_or(owner).to_owned();
         if let Some(members) = row.as_object_mut() {
             members.insert("account_name".to_owned(), account.into());
             members.insert("owner_name".to_owned(), owner.into());
@@ -159,7 +166,7 @@ pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response
             (tile("Slipped", &totals, "slipped", Form::Count, "close date pushed out"))
         }
         @if as_list { (table(&visit, "Open deals, largest first", &found, COLUMNS)) }
-        @else { (board(&visit, &stages, &found, risks.as_deref(), &owners)) }
+        @else { (board(&visit, &stages, &found, risks.as_deref())) }
     };
     Ok(page(
         &visit,
@@ -204,7 +211,7 @@ fn filters(visit: &Visit, owners: &Sheet, as_list: bool) -> Markup {
     }
 }
 
-fn board(visit: &Visit, stages: &Sheet, deals: &Sheet, risks: Option<&Sheet>, owners: &Sheet) -> Markup {
+fn board(visit: &Visit, stages: &Sheet, deals: &Sheet, risks: Option<&Sheet>) -> Markup {
     html! {
         div.board tabindex="0" role="region" aria-label="Deals by stage" {
             @for (at, stage) in stages.rows.iter().enumerate() {
@@ -219,7 +226,7 @@ fn board(visit: &Visit, stages: &Sheet, deals: &Sheet, risks: Option<&Sheet>, ow
                         }
                     }
                     @for (at, _) in deals.rows.iter().enumerate().filter(|(_, deal)| text(deal, "stage") == name).take(CARDS) {
-                        (card(visit, deals, at, median, risks, owners))
+                        (card(visit, deals, at, median, risks))
                     }
                     @if number(stage, "deals").unwrap_or(0.0) > CARDS as f64 {
                         a href=(visit.link("/ui/deals", &[("view", "list"), ("stage", name)])) { "All of this stage" }
@@ -232,14 +239,7 @@ fn board(visit: &Visit, stages: &Sheet, deals: &Sheet, risks: Option<&Sheet>, ow
     }
 }
 
-fn card(
-    visit: &Visit,
-    deals: &Sheet,
-    at: usize,
-    median: Option<f64>,
-    risks: Option<&Sheet>,
-    owners: &Sheet,
-) -> Markup {
+fn card(visit: &Visit, deals: &Sheet, at: usize, median: Option<f64>, risks: Option<&Sheet>) -> Markup {
     let deal = deals.rows.get(at).unwrap_or(&Value::Null);
     let id = text(deal, "deal_id");
     let days = number(deal, "days_in_stage");
@@ -264,7 +264,7 @@ fn card(
                 "closes " (super::figure::day(text(deal, "close_date")))
                 " · " span class=[old.then_some("late")] { (written(days, Form::Count)) " days here" }
                 @if number(deal, "slips").unwrap_or(0.0) > 0.0 { " · slipped " (written(number(deal, "slips"), Form::Count)) "×" }
-                " · " (owner_name(owners, text(deal, "owner_id")))
+                " · " (text(deal, "owner_name"))
             }
             @if let Some(risk) = risk {
                 details.risk { summary { (band(text(risk, "severity"))) " " (text(risk, "message")) } p { (text(risk, "advice")) } }

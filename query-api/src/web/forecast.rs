@@ -11,7 +11,7 @@ use super::{
     figure::{Form, cell, rows_and_sql, tile},
     form::quoted,
     layout::{Oops, Page, first_steps, page},
-    leads::owner_name,
+    leads::{owner_name, owner_names},
     outlook,
     table::{Col, Show, col, table},
     visit::{Visit, short},
@@ -329,9 +329,11 @@ const REPS: &[Col] = &[
 
 /// The same rows with the reps' names beside their ids.
 pub(super) fn named(sheet: &Sheet, owners: &Sheet) -> Sheet {
+    let names = owner_names(owners);
     let mut sheet = sheet.clone();
     for row in &mut sheet.rows {
-        let name = owner_name(owners, text(row, "owner_id")).to_owned();
+        let id = text(row, "owner_id");
+        let name = names.get(id).copied().unwrap_or(id).to_owned();
         if let Some(members) = row.as_object_mut() {
             members.insert("name".to_owned(), name.into());
         }

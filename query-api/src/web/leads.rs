@@ -1,5 +1,7 @@
 //! Leads to call: the priority queue with reasons, channel and best time; suggestions accepted or rejected (SO-08).
 
+use std::collections::HashMap;
+
 use axum::{
     Extension,
     body::Bytes,
@@ -133,7 +135,7 @@ fn of(details: &Sheet, id: &str, score: &str) -> Option<usize> {
 /// intent are the company's, so its people follow each other with the same priority: they are one call list, not many.
 fn by_company(queue: &Sheet) -> Vec<Vec<usize>> {
     let mut companies: Vec<Vec<usize>> = Vec::new();
-    let mut places = std::collections::HashMap::new();
+    let mut places = HashMap::new();
     for (at, row) in queue.rows.iter().enumerate() {
         let account_id = text(row, "account_id");
         let place = if account_id.is_empty() {
@@ -328,20 +330,30 @@ pub(super) fn owner_filter(visit: &Visit, owners: &Sheet) -> Markup {
                 option value="" { "all" }
                 @for row in &owners.rows {
                     @let id = text(row, "user_id");
-                    option value=(id) selected[visit.pairs.get("owner_id") == Some(id)] { (owner_name(owners, id)) }
+                    option value=(id) selected[visit.pairs.get("owner_id") == Some(id)] { (name_of(row)) }
                 }
             }
         }
     }
 }
 
+/// The name in a person's row, else the id.
+pub(super) fn name_of(owner: &Value) -> &str {
+    Some(text(owner, "name"))
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| text(owner, "user_id"))
+}
+
+/// Names by id, for tables of many reps' rows.
+pub(super) fn owner_names(owners: &Sheet) -> HashMap<&str, &str> {
+    let rows = owners.rows.iter();
+    rows.map(|row| (text(row, "user_id"), name_of(row))).collect()
+}
+
 /// A rep's name, else the id.
 pub(super) fn owner_name<'a>(owners: &'a Sheet, id: &'a str) -> &'a str {
     let found = owners.rows.iter().find(|row| text(row, "user_id") == id);
-    found
-        .map(|row| text(row, "name"))
-        .filter(|name| !name.is_empty())
-        .unwrap_or(id)
+    found.map_or(id, name_of)
 }
 
 impl Visit {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{
     ask::{Sheet, text},
     form::quoted,
-    leads::owner_name,
+    leads::name_of,
     visit::Visit,
 };
 
@@ -83,7 +83,7 @@ pub(super) fn directly_below<'a>(owners: &'a Sheet, id: Option<&str>) -> Vec<&'a
 
 /// A choice of everyone, teams and reps.
 pub(super) fn choice(visit: &Visit, owners: &Sheet) -> Markup {
-    let leads = |id: &str| owners.rows.iter().any(|row| text(row, "manager_id") == id);
+    let leads: BTreeSet<&str> = owners.rows.iter().map(|row| text(row, "manager_id")).collect();
     html! {
         label { "Who "
             select name="owner_id" {
@@ -91,7 +91,7 @@ pub(super) fn choice(visit: &Visit, owners: &Sheet) -> Markup {
                 @for row in &owners.rows {
                     @let id = text(row, "user_id");
                     option value=(id) selected[visit.pairs.get("owner_id") == Some(id)] {
-                        @if leads(id) { "team of " } (owner_name(owners, id))
+                        @if leads.contains(id) { "team of " } (name_of(row))
                     }
                 }
             }
