@@ -9,6 +9,7 @@
   async function show(address, { push = false, quiet = false, since = "" } = {}) {
     if (loading) loading.abort();
     const own = (loading = new AbortController());
+    own.quiet = quiet;
     try {
       const answer = await fetch(address, { signal: own.signal, headers: since ? { accept: "text/html", "x-revgauge-since": since } : { accept: "text/html" } });
       if (answer.redirected && new URL(answer.url).pathname === "/ui/sign-in") { location.href = answer.url; return; }
@@ -82,6 +83,8 @@
     if (!due) due = setTimeout(refresh, Math.max(150, 700 - (Date.now() - last)));
   }
   function refresh() {
+    // What a person asked for is not cut off by what the page asks for itself.
+    if (loading && !loading.quiet) { due = setTimeout(refresh, 300); return; }
     due = null; missed = document.hidden;
     const busy = document.activeElement && document.activeElement.matches("input, select, textarea") && main().contains(document.activeElement);
     if (busy || document.hidden || !document.body.hasAttribute("data-live")) { last = 0; return; }
