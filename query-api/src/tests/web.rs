@@ -324,3 +324,23 @@ async fn a_user_that_ended_is_out_at_the_next_request() {
     let reply = browser.get("/ui/leads").await;
     assert_eq!(reply.status, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test]
+async fn pages_of_now_fetch_themselves_again_and_answers_of_ones_own_do_not() {
+    let browser = Browser::signed_in().await;
+    for (path, live) in [
+        ("/ui/forecast", true),
+        ("/ui/deals/d1", true),
+        ("/ui/coaching", true),
+        ("/ui/coaching?as_of=2026-01-01T00:00", false),
+        ("/ui/coaching/skills", false),
+        ("/ui/forecast/math", false),
+        ("/ui/sql?q=select+1", false),
+        ("/ui/reports/pipeline_by_stage", false),
+        ("/ui/saved", false),
+    ] {
+        let reply = browser.get(path).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text());
+        assert_eq!(reply.text().contains("<body data-live=\"1\""), live, "{path}");
+    }
+}

@@ -34,7 +34,6 @@ pub(super) async fn accuracy(Extension(visit): Extension<Visit>) -> Result<Respo
         &visit,
         &Page {
             title: "Accuracy",
-            live: false,
             body,
         },
     ))

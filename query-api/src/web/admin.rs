@@ -89,14 +89,7 @@ async fn show(visit: &Visit, secret: Option<&str>) -> Result<Response, Oops> {
         (definitions::listed(visit))
         (table(visit, "Definitions that scored, with their versions", &scored_with, DEFINITIONS))
     };
-    Ok(page(
-        visit,
-        &Page {
-            title: "Admin",
-            live: false,
-            body,
-        },
-    ))
+    Ok(page(visit, &Page { title: "Admin", body }))
 }
 
 fn end_form(visit: &Visit, action: &str, name: &str, value: &str, word: &str) -> Markup {

@@ -1,5 +1,5 @@
 //! How a page gets its rows: one query each, shared for a moment by all who ask the same; while a new answer is being made,
-//! the page shows the one from before and says so (ADR 082).
+//! a page that fetches itself again shows the one from before and says so (ADR 082).
 
 use std::{
     collections::HashMap,
@@ -147,12 +147,13 @@ impl Answers {
 
     /// `since` is the instant of a change that the page was told of: it waits for an answer from after that, unless the
     /// answer is a dear one, which is not made again for each change.
-    fn use_of(&self, kept: &Kept, since: Option<Timestamp>) -> Use {
+    /// Only a page that is live, and so fetches the new answer by itself, may be left with one from before.
+    fn use_of(&self, kept: &Kept, since: Option<Timestamp>, live: bool) -> Use {
         let (age, dear) = (kept.began.elapsed(), kept.took > self.fresh);
         let overtaken = since.is_some_and(|since| kept.at < since);
         if age < self.life(kept) && (dear || !overtaken) {
             Use::Serve
-        } else if dear && age < self.life(kept).max(self.stale) || !overtaken && age < self.stale {
+        } else if live && age < self.stale && (dear || !overtaken) {
             Use::Renew
         } else {
             Use::Wait
@@ -179,8 +180,8 @@ impl Visit {
         const WAIT: Duration = Duration::from_secs(3);
         let answers = &self.api.web.answers;
         let place = answers.place(&self.api.sight(&self.session.caller).view, &sql, limit);
-        let (before, since) = (place.kept(), self.since);
-        let done = match before.map(|before| (answers.use_of(&before, since), before)) {
+        let use_of = |kept: &Kept| answers.use_of(kept, self.since, self.is_live());
+        let done = match place.kept().map(|before| (use_of(&before), before)) {
             Some((Use::Serve, before)) => before,
             Some((Use::Renew, before)) => {
                 let visit = self.clone();
@@ -199,14 +200,11 @@ impl Visit {
                 }
             }
             Some((Use::Wait, _)) | None => {
-                let asked = Instant::now();
                 let _turn = place.turn.lock().await;
-                match place.kept().filter(|kept| kept.began >= asked) {
+                // Somebody may have made it meanwhile.
+                match place.kept().filter(|kept| use_of(kept) == Use::Serve) {
                     Some(kept) => kept,
-                    None => match place.kept().map(|kept| (answers.use_of(&kept, since), kept)) {
-                        Some((Use::Serve, kept)) => kept,
-                        _ => self.compute(&place, sql, limit, WAIT, None).await?,
-                    },
+                    None => self.compute(&place, sql, limit, WAIT, None).await?,
                 }
             }
         };
@@ -313,7 +311,7 @@ impl Visit {
         let _turn = place.turn.lock().await;
         let kept = place
             .kept()
-            .filter(|kept| answers.use_of(kept, None) == Use::Serve);
+            .filter(|kept| answers.use_of(kept, None, false) == Use::Serve);
         Ok(match kept {
             Some(kept) => kept.sheet,
             None => self.compute(&place, sql, most, WAIT, timeout_ms).await?.sheet,
@@ -400,8 +398,19 @@ mod tests {
             (9_000, dear, Some(11), Use::Serve),
             (11_000, dear, Some(11), Use::Renew),
         ] {
-            let got = answers.use_of(&kept(10, age_ms, took_ms), since.map(Timestamp));
-            assert_eq!(got, wanted, "{age_ms} {took_ms} {since:?}");
+            let (kept, since) = (kept(10, age_ms, took_ms), since.map(Timestamp));
+            assert_eq!(
+                answers.use_of(&kept, since, true),
+                wanted,
+                "{age_ms} {took_ms} {since:?}"
+            );
+            // What nobody fetches again, a file or a query of one's own, is never from before.
+            let still = if wanted == Use::Renew { Use::Wait } else { wanted };
+            assert_eq!(
+                answers.use_of(&kept, since, false),
+                still,
+                "{age_ms} {took_ms} {since:?}"
+            );
         }
     }
 

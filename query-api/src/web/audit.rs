@@ -77,7 +77,6 @@ pub(super) async fn audit(Extension(visit): Extension<Visit>) -> Result<Response
         &visit,
         &Page {
             title: "Audit log",
-            live: false,
             body,
         },
     ))

@@ -77,7 +77,6 @@ pub(super) async fn coaching(Extension(visit): Extension<Visit>) -> Result<Respo
         &visit,
         &Page {
             title: "Skills and coaching",
-            live: true,
             body,
         },
     ))

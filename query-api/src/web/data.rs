@@ -82,7 +82,6 @@ pub(super) async fn data(Extension(visit): Extension<Visit>) -> Result<Response,
         &visit,
         &Page {
             title: "Data health",
-            live: true,
             body,
         },
     ))

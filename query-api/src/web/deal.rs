@@ -73,14 +73,7 @@ pub(super) async fn deal(
         (table(&visit, "Similar deals that were won", &similar, super::deals::COLUMNS))
         div.pair.aside { (timeline_list(&events)) (stages(&object)) }
     };
-    Ok(page(
-        &visit,
-        &Page {
-            title: &title,
-            live: true,
-            body,
-        },
-    ))
+    Ok(page(&visit, &Page { title: &title, body }))
 }
 
 fn risks(alerts: &Sheet) -> Markup {

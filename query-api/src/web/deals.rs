@@ -168,14 +168,7 @@ pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response
         @if as_list { (table(&visit, "Open deals, largest first", &found, COLUMNS)) }
         @else { (board(&visit, &stages, &found, risks.as_deref())) }
     };
-    Ok(page(
-        &visit,
-        &Page {
-            title: "Deals",
-            live: true,
-            body,
-        },
-    ))
+    Ok(page(&visit, &Page { title: "Deals", body }))
 }
 
 fn filter_of(visit: &Visit) -> String {

@@ -132,7 +132,6 @@ fn shown(visit: &Visit, one: &DefinitionInForce, body: &Markup) -> Response {
         visit,
         &Page {
             title: &format!("Definition {}", one.name.replace('_', " ")),
-            live: false,
             body,
         },
     )

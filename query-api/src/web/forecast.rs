@@ -154,7 +154,6 @@ pub(super) async fn forecast(Extension(visit): Extension<Visit>) -> Result<Respo
         &visit,
         &Page {
             title: &format!("Forecast {}", quarter.name()),
-            live: true,
             body,
         },
     ))

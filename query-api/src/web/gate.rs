@@ -61,6 +61,14 @@ pub(super) async fn gate(State(api): State<Arc<Api>>, mut request: Request, next
     }
 }
 
+/// For pages that score changes make fetch themselves again, and that may so show an answer from before for a moment.
+pub(super) async fn fetches_itself_again(mut request: Request, next: Next) -> Response {
+    if let Some(visit) = request.extensions_mut().get_mut::<Visit>() {
+        visit.fetches_itself_again = true;
+    }
+    next.run(request).await
+}
+
 fn enter(api: &Arc<Api>, request: &Request) -> Result<Option<Visit>, Problem> {
     let Some(session) = session_of(api, request.headers()) else {
         return Ok(None);

@@ -34,8 +34,6 @@ const OLD_US: i64 = 3 * SECOND_US;
 /// What a page is.
 pub(super) struct Page<'a> {
     pub(super) title: &'a str,
-    /// Whether score changes make the page fetch itself again.
-    pub(super) live: bool,
     pub(super) body: Markup,
 }
 
@@ -62,7 +60,7 @@ pub(super) fn page(visit: &Visit, page: &Page<'_>) -> Response {
         .filter(|(path, _, _)| visit.path.starts_with(path))
         .max_by_key(|(path, _, _)| path.len())
         .map(|(path, _, _)| *path);
-    let live = page.live && visit.as_of.is_none();
+    let live = visit.is_live();
     let markup = html! {
         (DOCTYPE)
         html lang="en" {

@@ -61,7 +61,6 @@ pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response
         &visit,
         &Page {
             title: "Leads to call",
-            live: true,
             body,
         },
     ))

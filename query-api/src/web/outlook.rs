@@ -270,8 +270,7 @@ pub(super) fn part(
         return Ok(Html(body.into_string()).into_response());
     }
     let body = html! { p { a href=(visit.link(whole, &[])) { (back) } } (body) };
-    let live = false;
-    Ok(page(visit, &Page { title, live, body }))
+    Ok(page(visit, &Page { title, body }))
 }
 
 /// The place of a part on its page.

@@ -97,14 +97,7 @@ async fn list(
         @if found.rows.is_empty() && visit.pairs.all().is_empty() { (first_steps(visit)) }
         (table(visit, &format!("{title}, highest {score} first"), &found, columns))
     };
-    Ok(page(
-        visit,
-        &Page {
-            title,
-            live: true,
-            body,
-        },
-    ))
+    Ok(page(visit, &Page { title, body }))
 }
 
 /// `GET /ui/contacts/{id}`
@@ -154,14 +147,7 @@ async fn entity(visit: &Visit, kind: EntityKind, id: &str) -> Result<Response, O
         }
         (timeline_list(&events))
     };
-    Ok(page(
-        visit,
-        &Page {
-            title: &title,
-            live: true,
-            body,
-        },
-    ))
+    Ok(page(visit, &Page { title: &title, body }))
 }
 
 pub(super) async fn scores_of(visit: &Visit, kind: EntityKind, id: &str) -> Result<EntityScores, Problem> {

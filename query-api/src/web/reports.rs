@@ -48,7 +48,6 @@ pub(super) async fn reports(Extension(visit): Extension<Visit>) -> Result<Respon
         &visit,
         &Page {
             title: "Reports",
-            live: false,
             body,
         },
     ))
@@ -103,7 +102,6 @@ pub(super) async fn report(
         &visit,
         &Page {
             title: &report.title,
-            live: false,
             body,
         },
     ))

@@ -15,7 +15,7 @@ use super::{
     accuracy, admin,
     asset::{ICON, SCRIPT, STYLE},
     audit, coaching, data, deal, deals, definitions, forecast,
-    gate::{gate, lock_down},
+    gate::{fetches_itself_again, gate, lock_down},
     layout::Oops,
     leads, live, moves, oidc, outlook, people, reports, saved, sign_in, team, what_if, workbench,
 };
@@ -23,9 +23,22 @@ use crate::{api::Api, problem::Problem};
 
 /// Pages under `/ui/`, and `/` that leads there. It has no fallback of its own.
 pub(crate) fn router(api: Arc<Api>) -> Router {
+    let live_pages = Router::new()
+        .route("/ui/forecast", get(forecast::forecast))
+        .route("/ui/deals", get(deals::deals))
+        .route("/ui/deals/{id}", get(deal::deal))
+        .route("/ui/leads", get(leads::leads))
+        .route("/ui/accounts", get(people::accounts))
+        .route("/ui/accounts/{id}", get(people::account))
+        .route("/ui/contacts", get(people::contacts))
+        .route("/ui/contacts/{id}", get(people::contact))
+        .route("/ui/team", get(team::team))
+        .route("/ui/coaching", get(coaching::coaching))
+        .route("/ui/tv", get(team::tv))
+        .route("/ui/data", get(data::data))
+        .route_layer(from_fn(fetches_itself_again));
     let pages = Router::new()
         .route("/ui/", get(async || Redirect::to("/ui/forecast")))
-        .route("/ui/forecast", get(forecast::forecast))
         .route("/ui/forecast/model", get(outlook::model))
         .route("/ui/forecast/moves", get(moves::moves))
         .route("/ui/forecast/fan", get(outlook::fan))
@@ -34,19 +47,9 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/accuracy", get(accuracy::accuracy))
         .route("/ui/accuracy/methods", get(accuracy::methods))
         .route("/ui/accuracy/reliability", get(accuracy::reliability))
-        .route("/ui/deals", get(deals::deals))
-        .route("/ui/deals/{id}", get(deal::deal))
-        .route("/ui/leads", get(leads::leads))
         .route("/ui/leads/answer", post(leads::answer))
-        .route("/ui/accounts", get(people::accounts))
-        .route("/ui/accounts/{id}", get(people::account))
-        .route("/ui/contacts", get(people::contacts))
-        .route("/ui/contacts/{id}", get(people::contact))
-        .route("/ui/team", get(team::team))
-        .route("/ui/coaching", get(coaching::coaching))
         .route("/ui/coaching/skills", get(coaching::skills))
         .route("/ui/coaching/priorities", get(coaching::priorities))
-        .route("/ui/tv", get(team::tv))
         .route("/ui/reports", get(reports::reports))
         .route("/ui/reports/{name}", get(reports::report))
         .route("/ui/saved", get(saved::list).post(saved::save))
@@ -56,7 +59,6 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/saved/{id}/remove", post(saved::remove))
         .route("/ui/sql", get(workbench::workbench))
         .route("/ui/sql.csv", get(workbench::csv))
-        .route("/ui/data", get(data::data))
         .route("/ui/admin", get(admin::admin))
         .route("/ui/admin/audit", get(audit::audit))
         .route("/ui/admin/definitions/{name}", get(definitions::definition))
@@ -68,6 +70,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/ui/admin/users/end", post(admin::end_user))
         .route("/ui/sign-out", post(sign_in::leave))
         .route("/ui/{*rest}", get(nowhere))
+        .merge(live_pages)
         // A page is made for one reader: its packing costs more of the server than a third more bytes cost the line.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .route("/ui/live", get(live::live))

@@ -54,7 +54,6 @@ pub(super) async fn list(Extension(visit): Extension<Visit>) -> Result<Response,
         &visit,
         &Page {
             title: "Saved reports",
-            live: false,
             body,
         },
     ))
@@ -140,7 +139,6 @@ async fn show(visit: &Visit, report: &SavedReport, secret: Option<&str>) -> Resu
         visit,
         &Page {
             title: &report.title,
-            live: false,
             body,
         },
     ))

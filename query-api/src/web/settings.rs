@@ -18,7 +18,7 @@ pub struct WebSettings {
     /// took longer than this. Many people on the same page cost one query; a page that was told of a change is given an answer
     /// from after it.
     pub fresh_ms: u64,
-    /// How old an answer may be that a page shows while a new one is made, milliseconds; the page says so and fetches the new
+    /// How old an answer may be that a live page shows while a new one is made, milliseconds; it says so and fetches the new
     /// one by itself. 0 makes every page wait.
     pub stale_ms: u64,
     /// How long an answer about named instants of the past may serve, milliseconds; it stays true but for late events.

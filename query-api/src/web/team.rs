@@ -68,14 +68,7 @@ pub(super) async fn team(Extension(visit): Extension<Visit>) -> Result<Response,
         (table(&visit, "Activity of the last 30 days", &named(&activity, &owners), ACTIVITY))
         @if let Some(own) = &own { (table(&visit, "Open deals", own, super::deals::COLUMNS)) }
     };
-    Ok(page(
-        &visit,
-        &Page {
-            title: &title,
-            live: true,
-            body,
-        },
-    ))
+    Ok(page(&visit, &Page { title: &title, body }))
 }
 
 fn owner_and(visit: &Visit, column: &str) -> String {
@@ -158,7 +151,6 @@ pub(super) async fn tv(Extension(visit): Extension<Visit>) -> Result<Response, O
         &visit,
         &Page {
             title: "Wall screen",
-            live: true,
             body,
         },
     ))

@@ -23,6 +23,8 @@ pub(super) struct Visit {
     /// The past instant that was picked; absent for now.
     pub(super) as_of: Option<Timestamp>,
     pub(super) began: Instant,
+    /// The page is one of those that fetch themselves again; see `routes.rs`.
+    pub(super) fetches_itself_again: bool,
     /// The page is fetched again because of a change told then: older answers should not stay on it.
     pub(super) since: Option<Timestamp>,
     /// Of when the oldest answer is that the page was given, microseconds; see `ask.rs`.
@@ -57,9 +59,15 @@ impl Visit {
             now,
             as_of,
             began: Instant::now(),
+            fetches_itself_again: false,
             since: None,
             oldest: Arc::new(AtomicI64::new(i64::MAX)),
         })
+    }
+
+    /// Whether changes make the page fetch itself again: what was at a past instant does not change.
+    pub(super) const fn is_live(&self) -> bool {
+        self.fetches_itself_again && self.as_of.is_none()
     }
 
     pub(super) fn tenant(&self) -> &str {

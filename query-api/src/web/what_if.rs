@@ -73,7 +73,6 @@ pub(super) async fn what_if(Extension(visit): Extension<Visit>) -> Result<Respon
         &visit,
         &Page {
             title: &format!("What if, {}", quarter.name()),
-            live: false,
             body,
         },
     ))

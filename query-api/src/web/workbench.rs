@@ -50,14 +50,7 @@ pub(super) async fn workbench(Extension(visit): Extension<Visit>) -> Result<Resp
         (catalogue(&columns))
     };
     let title = "SQL workbench";
-    let mut response = page(
-        &visit,
-        &Page {
-            title,
-            live: false,
-            body,
-        },
-    );
+    let mut response = page(&visit, &Page { title, body });
     if let Some(Err(problem)) = outcome {
         *response.status_mut() = axum::http::StatusCode::from_u16(problem.status).unwrap_or_default();
     }
