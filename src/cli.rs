@@ -563,6 +563,9 @@ pub(crate) struct ForecastArgs {
     /// How good the forecasts of the periods before were, by elapsed share, method, team and person.
     #[arg(long, conflicts_with_all = ["what_if", "owner", "pipeline", "quota"])]
     pub(crate) accuracy: bool,
+    /// The forecast of each team and person, each with its own range; what stands below a node sums to it.
+    #[arg(long, conflicts_with_all = ["what_if", "accuracy"])]
+    pub(crate) by_node: bool,
     /// See a deal otherwise: deal-7=0.9 or deal-7=0.9@12000; may be repeated. Nothing stored changes.
     #[arg(long, value_name = "DEAL=PROBABILITY[@AMOUNT]")]
     pub(crate) what_if: Vec<String>,

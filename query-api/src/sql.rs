@@ -8,6 +8,7 @@ mod change_function;
 mod door;
 mod encode;
 mod error;
+mod forecast_columns;
 mod forecast_function;
 mod kept_records;
 mod later;

@@ -23,11 +23,19 @@ pub(crate) async fn run(context: &Context, args: ForecastArgs) -> Result<()> {
         }
         return Ok(());
     }
-    let answer = asked(&client, &args).await;
+    let answer = if args.by_node {
+        client.get(&path("/v1/forecast/nodes", &args)).await
+    } else {
+        asked(&client, &args).await
+    };
     client.close().await?;
     let answer = answer?;
     if context.common.json {
         say!("{answer:#}");
+        return Ok(());
+    }
+    if args.by_node {
+        say!("{}", nodes_table(&list(&answer, "nodes")));
         return Ok(());
     }
     let forecasts = list(&answer, "forecasts");
@@ -73,7 +81,12 @@ async fn asked(client: &Client, args: &ForecastArgs) -> Result<Value> {
         }
         return client.post("/v1/forecast?limit=1000", &question).await;
     }
-    let mut path = "/v1/forecast?limit=1000".to_owned();
+    client.get(&path("/v1/forecast", args)).await
+}
+
+/// A path with what is asked, without what is seen otherwise.
+fn path(of: &str, args: &ForecastArgs) -> String {
+    let mut path = format!("{of}?limit=1000");
     let owners = (!args.owner.is_empty()).then(|| args.owner.join(","));
     let quota = args.quota.map(|quota| quota.to_string());
     for (name, text) in [
@@ -89,7 +102,53 @@ async fn asked(client: &Client, args: &ForecastArgs) -> Result<Value> {
             path += &format!("&{name}={}", encode(text));
         }
     }
-    client.get(&path).await
+    path
+}
+
+/// The nodes of a forecast as text, each below the one it adds to.
+fn nodes_table(nodes: &[Value]) -> String {
+    let row = |node: &Value| {
+        let number = |name: &str| node.get(name).and_then(Value::as_f64);
+        let money = |name: &str| number(name).map_or_else(String::new, whole);
+        let at = |probability: f64| {
+            let quantiles = list(node, "quantiles");
+            let of = |quantile: &Value, name: &str| quantile.get(name).and_then(Value::as_f64);
+            let found = quantiles
+                .iter()
+                .find(|one| of(one, "probability") == Some(probability));
+            found
+                .and_then(|one| of(one, "value"))
+                .map_or_else(String::new, whole)
+        };
+        let depth = node.get("depth").and_then(Value::as_u64).unwrap_or_default() as usize;
+        let name = match (text(node, "node"), text(node, "node_kind")) {
+            ("", "all") => "all",
+            ("", _) => "(no owner)",
+            (name, _) => name,
+        };
+        json!({
+            "node": format!("{}{name}", "  ".repeat(depth)), "kind": text(node, "node_kind"),
+            "currency": text(node, "currency"), "closed": money("closed"), "open": money("open"),
+            "not yet created": money("not_yet_created"), "forecast": money("value"), "P10": at(0.1), "P50": at(0.5),
+            "P90": at(0.9), "quota": money("quota"),
+            "reached with": number("attainment_probability").map_or_else(String::new, percent),
+        })
+    };
+    let columns = [
+        "node",
+        "kind",
+        "currency",
+        "closed",
+        "open",
+        "not yet created",
+        "forecast",
+        "P10",
+        "P50",
+        "P90",
+        "quota",
+        "reached with",
+    ];
+    output::table(&columns, &nodes.iter().map(row).collect::<Vec<_>>())
 }
 
 /// `deal-7=0.9` sees the probability otherwise, `deal-7=0.9@12000` the amount too, `deal-7=@12000` the amount alone.

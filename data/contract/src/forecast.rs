@@ -199,6 +199,53 @@ pub struct ForecastAccuracy {
     pub noise_floor: f64,
 }
 
+/// Forecast of one node of the hierarchy in one currency. `closed`, `open`, `not_yet_created`, `expected` and `value` of the
+/// nodes right below a node sum to its own; quantiles do not, for people are seldom lucky or unlucky all at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForecastNode {
+    /// Currency of the amounts.
+    pub currency: String,
+    /// Name of the period; empty where it was given by its ends.
+    pub period: String,
+    /// What was known then was used.
+    pub as_of: Timestamp,
+    /// Start of the period.
+    pub start: Timestamp,
+    /// End of the period.
+    pub end: Timestamp,
+    /// A person; empty for all, and for a person where the owner is unknown.
+    pub node: String,
+    /// `all`, `team` (the person and everyone below) or `person` (its own deals alone).
+    pub node_kind: String,
+    /// The node above; absent at the top.
+    pub parent: Option<String>,
+    /// Its kind.
+    pub parent_kind: Option<String>,
+    /// Steps from the top, which is 0.
+    pub depth: u32,
+    /// Won within the period so far.
+    pub closed: f64,
+    /// Expected of open deals, by the hazard.
+    pub open: f64,
+    /// Expected of deals not yet created, by the hazard.
+    pub not_yet_created: f64,
+    /// Sum of the three: the hazard's mean.
+    pub expected: f64,
+    /// The node's part in the blend of all that is asked about: `closed + (expected - closed) * factor`, with one factor for
+    /// all nodes, so at the top it is the blend (unless that lies beyond 0.2 to 5 times what the hazard expects of the rest).
+    pub value: f64,
+    /// Quantiles of the node's simulated revenue, moved by that factor; those asked for, else P10, P25, P50, P75 and P90.
+    pub quantiles: Vec<Quantile>,
+    /// The quota stored for it, at the top that asked with. None for somebody with reports as a person: theirs is the team's.
+    pub quota: Option<f64>,
+    /// `closed / quota`.
+    pub attainment: Option<f64>,
+    /// Probability that the revenue reaches the quota.
+    pub attainment_probability: Option<f64>,
+    /// What its people submitted as commit, as it stands; none where it has no quota for the same reason.
+    pub submitted: Option<f64>,
+}
+
 /// Forecast of the revenue of a period in one currency. Amounts in its unit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
@@ -266,6 +313,17 @@ pub trait ForecastService: Send + Sync {
     /// missing for the currency asked for, or an overlay that names no open deal or gives numbers out of range; else what
     /// the lake met.
     async fn forecast(&self, tenant_id: &str, question: &ForecastQuestion) -> Result<Vec<Forecast>, Failure>;
+
+    /// The forecast of each team and person with deals, a row a currency and node, each after the node above it. Cost: beside
+    /// that of a forecast, for each node a sorting of the draws.
+    ///
+    /// # Errors
+    /// As [`ForecastService::forecast`]; also for any cycle in the hierarchy, and for more than a thousand nodes.
+    async fn by_node(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<ForecastNode>, Failure>;
 
     /// How good the forecasts were of the periods before the one asked about, each as of its own time: a row a currency,
     /// node (all, teams, people), elapsed share and method. Cost: that of a forecast for each elapsed share.

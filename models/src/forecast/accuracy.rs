@@ -1,26 +1,52 @@
 //! How good were the forecasts, by horizon, method, team and person, beside their noise floor? (N-13)
 
-use std::collections::BTreeSet;
-
-use revgauge_contract::{Timestamp, error::Failure, forecast::ForecastAccuracy};
+use revgauge_contract::{
+    Timestamp,
+    error::Failure,
+    forecast::{ForecastAccuracy, ForecastQuestion},
+};
 
 use super::{
     ForecastSettings, METHODS, Record, Targets,
+    nodes::{Node, nodes},
     past::{Asked, Reading, past_periods, past_spans},
+    question::Made,
     record::{SUBMITTED, blend_record},
     spoken::Spoken,
+    tenant::Tenant,
 };
-use crate::hierarchy::Hierarchy;
+use crate::{changelog::ChangeLog, hierarchy::Hierarchy};
 
 /// Elapsed shares of a period at which its forecasts are judged.
 pub const HORIZONS: [f64; 5] = [0.011, 0.25, 0.5, 0.75, 0.98];
 
-/// Whose forecast is judged: a name, and the owners whose deals count; all when absent.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) name: String,
-    pub(super) kind: &'static str,
-    pub(super) owners: Option<BTreeSet<String>>,
+/// The accuracy of a question's nodes; see
+/// [`ForecastService::accuracy`](revgauge_contract::forecast::ForecastService::accuracy).
+///
+/// # Errors
+/// `User` for a question out of range or about more nodes than one answer holds, `Data` for a team that manages itself.
+pub(super) fn accuracy_of(
+    log: &ChangeLog,
+    tenant: &Tenant,
+    question: &ForecastQuestion,
+    at: Timestamp,
+    settings: &ForecastSettings,
+) -> Result<Vec<ForecastAccuracy>, Failure> {
+    let made = Made::out("", tenant, question, at, settings)?;
+    let targets = Targets::read(&tenant.quotas, &tenant.submissions, made.calendar, at);
+    let nodes = nodes(
+        &tenant.hierarchy,
+        question.team_of.as_deref(),
+        made.owners.as_ref(),
+    )?;
+    accuracy(
+        made.view.reading(log),
+        &nodes,
+        (&targets, &tenant.hierarchy),
+        made.span(),
+        at,
+        settings,
+    )
 }
 
 /// The accuracy of every node over the periods before `period` that are over at `at`, each forecast as of its own time.
@@ -30,7 +56,7 @@ pub(super) struct Node {
 ///
 /// # Errors
 /// A rate is missing for the currency asked for.
-pub(super) fn accuracy(
+fn accuracy(
     reading: Reading<'_>,
     nodes: &[Node],
     (targets, hierarchy): (&Targets, &Hierarchy),

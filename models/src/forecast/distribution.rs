@@ -84,6 +84,15 @@ pub struct Simulation {
     pub shock: f64,
 }
 
+impl Simulation {
+    /// Draws made: whole blocks of 64.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        let blocks = self.draws.div_ceil(SLICES);
+        if blocks == 0 { SLICES } else { blocks * SLICES }
+    }
+}
+
 /// Revenue of each draw, rising. Cost: for each deal and 64 draws about eight random words of 64 bits, and an addition for
 /// each draw in which it is won; a draw for each new deal.
 ///
@@ -96,17 +105,22 @@ pub struct Simulation {
 /// `drift` is solved a deal so that its mean probability over the slices is `p`: the shock widens, it does not move.
 #[must_use]
 pub fn simulate(closed: f64, deals: &[Chance], new: &[NewDeals], settings: Simulation) -> Vec<f64> {
-    let blocks = settings.draws.max(1).div_ceil(SLICES);
-    let tilts = tilts(settings.shock);
-    let mut totals = vec![closed; blocks * SLICES];
-    for deal in deals.iter().filter(|deal| deal.amount > 0.0) {
-        add_deal(&mut totals, deal, &tilts, settings.seed);
-    }
-    for owner in new {
-        add_new(&mut totals, owner, &tilts, settings.seed);
-    }
+    let mut totals = vec![closed; settings.size()];
+    add_draws(&mut totals, deals, new, settings);
     totals.sort_by(f64::total_cmp);
     totals
+}
+
+/// Adds the revenue of deals to draws, as many as [`Simulation::size`] and in their own order: draws of the same place share
+/// their shock, so those of people add up to those of their team.
+pub(super) fn add_draws(totals: &mut [f64], deals: &[Chance], new: &[NewDeals], settings: Simulation) {
+    let tilts = tilts(settings.shock);
+    for deal in deals.iter().filter(|deal| deal.amount > 0.0) {
+        add_deal(totals, deal, &tilts, settings.seed);
+    }
+    for owner in new {
+        add_new(totals, owner, &tilts, settings.seed);
+    }
 }
 
 /// `exp(shock * z)` in each slice.

@@ -72,13 +72,26 @@ impl Outlook {
     }
 }
 
-/// What the hazard expects of one owner.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// What the hazard expects of one owner, and what of it is drawn.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct OwnerExpected {
     /// Won so far within the period.
     pub(super) closed: f64,
+    /// Expected of open deals.
+    pub(super) open: f64,
+    /// Expected of deals not yet created.
+    pub(super) not_yet_created: f64,
+    /// The open deals.
+    pub(super) chances: Vec<Chance>,
+    /// The deals not yet created.
+    pub(super) new: Option<NewDeals>,
+}
+
+impl OwnerExpected {
     /// All revenue of the period.
-    pub(super) all: f64,
+    pub(super) fn all(&self) -> f64 {
+        self.closed + self.open + self.not_yet_created
+    }
 }
 
 /// Owners that count; all when absent.
@@ -279,11 +292,7 @@ impl Learnt {
                                 .map_or(0.0, crate::win::curve::WinCurve::ever);
                     }
                     converted += seen.amount * history.conversion(&deal.stage);
-                    chances.push(Chance {
-                        key: DrawKey::of_deal(&deal.deal_id),
-                        amount: seen.amount,
-                        probability: seen.probability,
-                    });
+                    chances.push(seen.chance(deal));
                     let date = self.close_dates.get(place).copied().flatten();
                     open.push(ForecastRow {
                         category: seen.category.into_owned(),
@@ -348,17 +357,19 @@ impl Learnt {
             match (deal.outcome, deal.ended) {
                 (Outcome::Won, Some(ended)) if self.start <= ended && ended < self.end => {
                     held.closed += deal.amount;
-                    held.all += deal.amount;
                 }
                 (Outcome::Open, _) => {
                     let seen = Seen::of(deal, *probability, overlays.get(deal.deal_id.as_str()).copied());
-                    held.all += seen.amount * seen.probability;
+                    held.open += seen.amount * seen.probability;
+                    held.chances.push(seen.chance(deal));
                 }
                 _ => {}
             }
         }
         for owner in self.created.owners.iter().filter(|owner| asked(&owner.owner_id)) {
-            by_owner.entry(&owner.owner_id).or_default().all += owner.revenue;
+            let held = by_owner.entry(&owner.owner_id).or_default();
+            held.not_yet_created += owner.revenue;
+            held.new = Some(self.created.of(owner));
         }
         by_owner
     }
@@ -413,6 +424,15 @@ impl<'a> Seen<'a> {
                 Cow::Owned(spelled(category))
             }),
             close_date: overlay.and_then(|overlay| overlay.close_date).or(deal.close_date),
+        }
+    }
+
+    /// It in the simulation.
+    fn chance(&self, deal: &BookDeal) -> Chance {
+        Chance {
+            key: DrawKey::of_deal(&deal.deal_id),
+            amount: self.amount,
+            probability: self.probability,
         }
     }
 }

@@ -119,41 +119,69 @@ impl TrackRecord {
     /// P10, P50 and P90 of a record, as they would have been answered.
     #[must_use]
     pub fn interval(&self, record: &Record) -> [f64; 3] {
-        let factor = self.moved(record);
+        let correction = self.correction(&record.values, record.closed, record.submitted);
         record
             .interval
-            .map(|revenue| self.answered(factor, record.closed, record.interval[1], revenue))
+            .map(|revenue| correction.answered(record.closed, record.interval[1], revenue))
     }
 
-    /// The simulated revenue moved to the blend and with the corrected distance from the median.
-    ///
-    /// ```text
-    /// moved = closed + (revenue - closed) * (blend - closed) / (expected - closed)
-    /// answered = max(closed, median + widening * (moved - median)),   median of what is moved
-    /// ```
-    /// It keeps the order, and revenue never falls below what is won already.
+    /// The simulated revenue moved to the blend and with the corrected distance from the median ([`Correction`]).
     #[must_use]
     pub fn corrected(&self, outlook: &Outlook, submitted: Option<f64>) -> Vec<f64> {
         let (median, closed) = (outlook.quantile(0.5), outlook.closed);
-        let factor = recentred(
-            self.blend(&outlook.values, submitted),
-            outlook.values[HAZARD],
-            closed,
-        );
+        let correction = self.correction(&outlook.values, closed, submitted);
         let draws = outlook.draws.iter();
         draws
-            .map(|draw| self.answered(factor, closed, median, *draw))
+            .map(|draw| correction.answered(closed, median, *draw))
             .collect()
+    }
+
+    /// How the simulated revenue is moved and widened, for a forecast whose methods say `values`.
+    #[must_use]
+    pub fn correction(
+        &self,
+        values: &[f64; METHODS.len()],
+        closed: f64,
+        submitted: Option<f64>,
+    ) -> Correction {
+        Correction {
+            factor: recentred(self.blend(values, submitted), values[HAZARD], closed),
+            widening: self.widening,
+        }
     }
 
     fn moved(&self, record: &Record) -> f64 {
         let blend = self.blend(&record.values, record.submitted);
         recentred(blend, record.values[HAZARD], record.closed)
     }
+}
 
-    fn answered(&self, factor: f64, closed: f64, median: f64, revenue: f64) -> f64 {
-        let moved = |revenue: f64| closed + (revenue - closed) * factor;
-        (moved(median) + self.widening * factor * (revenue - median)).max(closed)
+/// What the track record makes of simulated revenue.
+///
+/// ```text
+/// moved    = closed + (revenue - closed) * factor,   factor = (blend - closed) / (expected - closed), 0.2 to 5
+/// answered = max(closed, moved(median) + widening * factor * (revenue - median))
+/// ```
+/// It keeps the order, and revenue never falls below what is won already.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Correction {
+    /// On what is not closed yet.
+    pub factor: f64,
+    /// On the distance from the median.
+    pub widening: f64,
+}
+
+impl Correction {
+    /// A mean, of which `closed` is won already, moved to the blend. It is linear in both, so sums stay sums.
+    #[must_use]
+    pub fn mean(self, closed: f64, expected: f64) -> f64 {
+        closed + (expected - closed) * self.factor
+    }
+
+    /// A simulated revenue, by its median.
+    #[must_use]
+    pub fn answered(self, closed: f64, median: f64, revenue: f64) -> f64 {
+        (self.mean(closed, median) + self.widening * self.factor * (revenue - median)).max(closed)
     }
 }
 

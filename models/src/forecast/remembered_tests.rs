@@ -15,8 +15,8 @@ use super::{
     Chance, DrawKey, ForecastSettings, Forecasts, NewDeals, Rates, Simulation,
     past::past_spans,
     remembered::Remembered,
-    service::Tenant,
     simulate,
+    tenant::Tenant,
     tests::{Change, Life, ask, changes_of, day, few, lives, log_of, memory, question},
 };
 use crate::{

@@ -63,7 +63,7 @@ impl Spoken<'_> {
         for (owner, expected) in learnt.expected_by_owner(asked.owners, overlays) {
             closed += expected.closed;
             if !covered.contains(owner) {
-                value += expected.all;
+                value += expected.all();
             }
         }
         Some(value.max(closed))
@@ -80,7 +80,7 @@ mod tests {
         facts::Fields,
         forecast::{
             Record,
-            service::Tenant,
+            tenant::Tenant,
             tests::{Change, ask, day, log_of, memory, question, quick, steady},
             track_record,
         },

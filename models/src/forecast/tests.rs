@@ -7,20 +7,27 @@ use revgauge_contract::{
     Timestamp,
     crm::order_key,
     error::Failure,
-    forecast::{DealOverlay, Forecast, ForecastQuestion, ForecastRowKind},
+    forecast::{DealOverlay, Forecast, ForecastNode, ForecastQuestion, ForecastRowKind},
     time::DAY_US,
 };
 
 use super::{
-    Chance, DrawKey, ForecastSettings, NewDeals, Rates, Record, Simulation, blend_record,
+    Chance, DrawKey, ForecastSettings, NewDeals, Rates, Record, Simulation,
+    accuracy::accuracy_of,
+    answer as answers, blend_record,
+    by_node::by_node,
     distribution::quantile,
+    present::Present,
+    question::Made,
     remembered::{Lessons, PastKey, Remembered},
-    service::{self, Made, Present, Tenant},
-    simulate, track_record,
+    simulate,
+    tenant::Tenant,
+    track_record,
 };
 use crate::{
     changelog::{ChangeLog, ChangeLogBuilder, ChangeOrder},
     directory::StageCatalogue,
+    hierarchy::Hierarchy,
 };
 
 /// A memory of past periods that holds nothing, or so many deals.
@@ -38,7 +45,18 @@ pub(super) fn ask(
 ) -> Result<Vec<Forecast>, Failure> {
     let made = Made::out("acme", tenant, question, at, settings)?;
     let present = Present::learn(log, &made.view, made.span(), at, settings, memory)?;
-    service::answer(&present, &made, tenant, question, settings)
+    answers::answer(&present, &made, tenant, question, settings)
+}
+
+fn ask_nodes(
+    log: &ChangeLog,
+    tenant: &Tenant,
+    question: &ForecastQuestion,
+    at: Timestamp,
+) -> Result<Vec<ForecastNode>, Failure> {
+    let made = Made::out("acme", tenant, question, at, &few())?;
+    let present = Present::learn(log, &made.view, made.span(), at, &few(), &memory(0))?;
+    by_node(&present, &made, tenant, question, &few())
 }
 
 fn answer(
@@ -225,8 +243,7 @@ fn accuracy_is_told_by_horizon_node_and_method() {
         stages: Arc::new(stages),
         ..Tenant::default()
     };
-    let told =
-        service::accuracy_of(&log, &tenant, &question(540, 630), day(560), &quick()).expect("an answer");
+    let told = accuracy_of(&log, &tenant, &question(540, 630), day(560), &quick()).expect("an answer");
     assert!(
         told.iter()
             .all(|row| row.wape.is_finite() && row.noise_floor >= 0.0 && row.periods >= 4)
@@ -238,6 +255,43 @@ fn accuracy_is_told_by_horizon_node_and_method() {
         blend.expect("a row").wape
     };
     assert!(wape(0.98) < wape(0.25), "{told:?}");
+}
+
+#[test]
+fn a_team_is_surer_than_its_people_together() {
+    let mut changes = steady(720);
+    for n in 0..240 {
+        changes.push((format!("deal-{n}"), "owner_id", format!("rep-{}", n % 4), n * 3));
+    }
+    let people = (0..4).map(|n| (format!("rep-{n}"), Some("lead".to_owned())));
+    let tenant = Tenant {
+        hierarchy: Hierarchy::new(people),
+        ..Tenant::default()
+    };
+    let nodes = ask_nodes(&log_of(&changes), &tenant, &question(690, 780), day(719)).expect("an answer");
+    let width = |node: &ForecastNode| node.quantiles[4].value - node.quantiles[0].value;
+    let names: Vec<&str> = nodes.iter().map(|node| node.node.as_str()).collect();
+    assert_eq!(names, ["", "lead", "rep-0", "rep-1", "rep-2", "rep-3"]);
+    let together: f64 = nodes[2..].iter().map(width).sum();
+    assert!(
+        width(&nodes[1]) < 0.8 * together && width(&nodes[1]) > 0.3 * together,
+        "{nodes:?}"
+    );
+    let of_team = ForecastQuestion {
+        team_of: Some("lead".to_owned()),
+        ..question(690, 780)
+    };
+    let team = ask_nodes(&log_of(&changes), &tenant, &of_team, day(719)).expect("an answer");
+    assert_eq!(
+        (team[0].node.as_str(), team[0].node_kind.as_str(), team.len()),
+        ("lead", "team", 5)
+    );
+    let circle = Tenant {
+        hierarchy: Hierarchy::new([("a", "b"), ("b", "a")].map(|(a, b)| (a.to_owned(), Some(b.to_owned())))),
+        ..Tenant::default()
+    };
+    let said = ask_nodes(&log_of(&changes), &circle, &question(690, 780), day(719)).expect_err("a circle");
+    assert!(said.to_string().contains("a -> b -> a"), "{said}");
 }
 
 #[test]
@@ -481,6 +535,48 @@ proptest! {
         }
         for (whole, sum) in [(whole.0, sum.0), (whole.1, sum.1), (whole.2, sum.2)] {
             prop_assert!((whole - sum).abs() <= 1e-6 * whole.max(1.0), "{whole} {sum}");
+        }
+    }
+
+    #[test]
+    fn nodes_add_up_to_what_the_forecast_says(
+        lives in lives(), at in 0i64..500, start in 0i64..500, length in 1i64..200, managers in prop::array::uniform3(0u8..4),
+    ) {
+        let log = log_of(&changes_of(&lives));
+        // `rep-0` may lead the others, or somebody without deals leads.
+        let people = [(0, 3), (1, managers[1]), (2, managers[2])].map(|(rep, manager)| {
+            let manager = match manager {
+                0 if rep != 0 => Some("rep-0".to_owned()),
+                3 => Some("head".to_owned()),
+                _ => None,
+            };
+            (format!("rep-{rep}"), manager)
+        });
+        let tenant = Tenant { hierarchy: Hierarchy::new(people), ..Tenant::default() };
+        let asked = question(start, start + length);
+        let forecasts = ask(&memory(0), &log, &tenant, &asked, day(at), &few()).expect("an answer");
+        let nodes = ask_nodes(&log, &tenant, &asked, day(at)).expect("an answer");
+        for forecast in forecasts {
+            let nodes: Vec<&ForecastNode> = nodes.iter().filter(|node| node.currency == forecast.currency).collect();
+            let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(1.0);
+            // The top says what the forecast says, range and chance of the quota included.
+            let top = nodes.first().expect("a top");
+            prop_assert!(close(top.closed, forecast.closed) && close(top.expected, forecast.expected));
+            prop_assert_eq!(top.quota, forecast.standing.quota);
+            prop_assert!(close(top.attainment_probability.unwrap_or(-1.0), forecast.attainment_probability.unwrap_or(-1.0)));
+            for (one, other) in top.quantiles.iter().zip(&forecast.quantiles) {
+                prop_assert!(close(one.value, other.value), "{:?} {:?}", one, other);
+            }
+            let share = (forecast.blend - forecast.closed) / (forecast.expected - forecast.closed);
+            prop_assert!(!(0.21..4.9).contains(&share) || close(top.value, forecast.blend), "{} {}", top.value, forecast.blend);
+            for node in &nodes {
+                prop_assert!(close(node.closed + node.open + node.not_yet_created, node.expected));
+                prop_assert!(node.quantiles.windows(2).all(|w| w[0].value <= w[1].value) && node.quantiles[0].value >= node.closed);
+                let below = nodes.iter().filter(|one| one.parent.as_ref() == Some(&node.node) && one.parent_kind.as_ref() == Some(&node.node_kind));
+                let sum = below.fold((0, 0.0, 0.0, 0.0), |sum, one| (sum.0 + 1, sum.1 + one.closed, sum.2 + one.expected, sum.3 + one.value));
+                prop_assert!(node.node_kind == "person" || sum.0 > 0);
+                prop_assert!(sum.0 == 0 || close(sum.1, node.closed) && close(sum.2, node.expected) && close(sum.3, node.value), "{:?} {:?}", node, sum);
+            }
         }
     }
 

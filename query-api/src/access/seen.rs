@@ -11,7 +11,7 @@ use revgauge_contract::{
     ErrorKind, Timestamp,
     error::Failure,
     feed::{FeedPage, FeedReader},
-    forecast::{Forecast, ForecastAccuracy, ForecastQuestion, ForecastService},
+    forecast::{Forecast, ForecastAccuracy, ForecastNode, ForecastQuestion, ForecastService},
     position::{Cursor, Position},
     reports::{AttributedCredit, AttributionModel, ReportService, WaterfallPart, WaterfallQuestion},
     score::{
@@ -390,6 +390,17 @@ impl ForecastService for SeenForecasts {
         match self.confined(tenant_id, question).await? {
             Some((_, found)) => Ok(found),
             None => self.inner.forecast(tenant_id, question).await,
+        }
+    }
+
+    async fn by_node(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<ForecastNode>, Failure> {
+        match self.confined(tenant_id, question).await? {
+            Some((question, _)) => self.inner.by_node(tenant_id, &question).await,
+            None => self.inner.by_node(tenant_id, question).await,
         }
     }
 

@@ -149,6 +149,54 @@ const TIMELINE: &[Parameter] = &[
     LIMIT,
 ];
 
+/// What a forecast is asked with.
+const FORECAST: &[Parameter] = &[
+    parameter(
+        "period",
+        "string",
+        "such as 2026-Q4, 2026-11, 2026, current, next; the current quarter when absent",
+    ),
+    parameter(
+        "period_start",
+        "date-time",
+        "start of the period, instead of its name",
+    ),
+    parameter("period_end", "date-time", "end of the period, excluded"),
+    parameter(
+        "fiscal_year_starts",
+        "integer",
+        "month with which the fiscal year begins, 1 to 12",
+    ),
+    parameter(
+        "quantiles",
+        "string",
+        "probabilities with commas between; 0.1,0.25,0.5,0.75,0.9 when absent",
+    ),
+    parameter(
+        "owner_id",
+        "string",
+        "only deals of these owners, with commas between",
+    ),
+    parameter(
+        "team_of",
+        "string",
+        "only deals of this person and everyone below",
+    ),
+    parameter("pipeline", "string", "only this sales pipeline"),
+    parameter(
+        "quota",
+        "string",
+        "quota of the period, instead of those stored; attainment, its probability, coverage and pacing are answered",
+    ),
+    parameter(
+        "currency",
+        "string",
+        "tell all amounts in this currency, by the rate of each deal's day",
+    ),
+    LIMIT,
+    AS_OF,
+];
+
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
@@ -504,53 +552,15 @@ const OTHERS: &[Door] = &[
         "/v1/forecast",
         Access::Readers,
         "Forecast of a period: closed, open and not yet created, by method, with quantiles, weights, accuracy and the math",
-        &[
-            parameter(
-                "period",
-                "string",
-                "such as 2026-Q4, 2026-11, 2026, current, next; the current quarter when absent",
-            ),
-            parameter(
-                "period_start",
-                "date-time",
-                "start of the period, instead of its name",
-            ),
-            parameter("period_end", "date-time", "end of the period, excluded"),
-            parameter(
-                "fiscal_year_starts",
-                "integer",
-                "month with which the fiscal year begins, 1 to 12",
-            ),
-            parameter(
-                "quantiles",
-                "string",
-                "probabilities with commas between; 0.1,0.25,0.5,0.75,0.9 when absent",
-            ),
-            parameter(
-                "owner_id",
-                "string",
-                "only deals of these owners, with commas between",
-            ),
-            parameter(
-                "team_of",
-                "string",
-                "only deals of this person and everyone below",
-            ),
-            parameter("pipeline", "string", "only this sales pipeline"),
-            parameter(
-                "quota",
-                "string",
-                "quota of the period, instead of those stored; attainment, its probability, coverage and pacing are answered",
-            ),
-            parameter(
-                "currency",
-                "string",
-                "tell all amounts in this currency, by the rate of each deal's day",
-            ),
-            LIMIT,
-            AS_OF,
-        ],
+        FORECAST,
         "ForecastAnswer",
+    ),
+    get(
+        "/v1/forecast/nodes",
+        Access::Readers,
+        "Forecast of each team and person with its own range; the means of the nodes right below a node sum to its own",
+        FORECAST,
+        "ForecastNodes",
     ),
     Door {
         method: "POST",

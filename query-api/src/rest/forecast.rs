@@ -1,4 +1,5 @@
-//! `GET /v1/forecast`, and `POST /v1/forecast` for what-if questions: the revenue of a period, with its math.
+//! `GET /v1/forecast`, and `POST /v1/forecast` for what-if questions: the revenue of a period, with its math;
+//! `GET /v1/forecast/nodes`: that of each team and person.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use axum::{
     extract::{State, rejection::BytesRejection},
     response::Response,
 };
-use revgauge_contract::{access::Caller, forecast::ForecastQuestion};
+use revgauge_contract::{Timestamp, access::Caller, forecast::ForecastQuestion};
 use serde_json::{Value, json};
 
 use super::{
@@ -39,6 +40,30 @@ pub(super) async fn what_if(
     told(&api, &caller, json_body(body)?, limit).await
 }
 
+/// The forecast of each team and person.
+pub(super) async fn by_node(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Extension(arguments): Extension<Arguments>,
+) -> Result<Response, Problem> {
+    let limit = arguments.limit(&api.settings.http)?;
+    let question = question_of(&arguments)?;
+    let at = instant_of(&api, &question)?;
+    let (service, tenant_id) = (api.forecasts(&api.sight(&caller)), Arc::clone(&caller.tenant_id));
+    let mut nodes = api
+        .aside(async move { service.by_node(&tenant_id, &question).await })
+        .await?;
+    let freshness = told_at(&api, &caller, at, nodes.iter().map(|node| node.as_of));
+    let total = nodes.len();
+    nodes.truncate(limit);
+    let members = [
+        ("total", json!(total)),
+        ("truncated", json!(total > limit)),
+        ("nodes", value(nodes)?),
+    ];
+    Ok(answer(&freshness, members))
+}
+
 async fn told(
     api: &Arc<Api>,
     caller: &Caller,
@@ -59,14 +84,7 @@ pub(crate) async fn forecasts(
     question: ForecastQuestion,
     limit: usize,
 ) -> Result<(Freshness, [(&'static str, Value); 3]), Problem> {
-    let now = api.clock.now();
-    let at = question.as_of.unwrap_or(now);
-    if at > now {
-        return Err(
-            Problem::bad("as_of_ahead", format!("as_of {at} is still to come"))
-                .hint("what will be known cannot be known; 'period' may lie ahead"),
-        );
-    }
+    let at = instant_of(api, &question)?;
     let (service, tenant_id) = (api.forecasts(&api.sight(caller)), Arc::clone(&caller.tenant_id));
     let mut forecasts = api
         .aside(async move { service.forecast(&tenant_id, &question).await })
@@ -75,18 +93,37 @@ pub(crate) async fn forecasts(
     for forecast in &mut forecasts {
         forecast.rows.truncate(limit);
     }
-    // An answer about now may be of a moment ago, since which no deal changed.
-    let told = forecasts.iter().map(|forecast| forecast.as_of).min();
-    let freshness = Freshness {
-        as_of: told.unwrap_or(at),
-        ..api.freshness(&caller.tenant_id)
-    };
+    let freshness = told_at(api, caller, at, forecasts.iter().map(|forecast| forecast.as_of));
     let members = [
         ("total", json!(forecasts.len())),
         ("truncated", json!(truncated)),
         ("forecasts", value(forecasts)?),
     ];
     Ok((freshness, members))
+}
+
+/// The instant asked about.
+///
+/// # Errors
+/// It is still to come.
+fn instant_of(api: &Api, question: &ForecastQuestion) -> Result<Timestamp, Problem> {
+    let now = api.clock.now();
+    let at = question.as_of.unwrap_or(now);
+    if at > now {
+        return Err(
+            Problem::bad("as_of_ahead", format!("as_of {at} is still to come"))
+                .hint("what will be known cannot be known; 'period' may lie ahead"),
+        );
+    }
+    Ok(at)
+}
+
+/// Freshness of answers made at `told`: an answer about now may be of a moment ago, since which no deal changed.
+fn told_at(api: &Api, caller: &Caller, asked: Timestamp, told: impl Iterator<Item = Timestamp>) -> Freshness {
+    Freshness {
+        as_of: told.min().unwrap_or(asked),
+        ..api.freshness(&caller.tenant_id)
+    }
 }
 
 fn question_of(arguments: &Arguments) -> Result<ForecastQuestion, Problem> {

@@ -52,6 +52,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/models/{target}/compare", get(models::compare))
         .route("/v1/models/{target}/drift", get(models::drift))
         .route("/v1/forecast", get(forecast::forecast).post(forecast::what_if))
+        .route("/v1/forecast/nodes", get(forecast::by_node))
         .route("/v1/metrics", get(metrics::list))
         .route("/v1/metrics/{name}", get(metrics::one))
         .route("/v1/sql", post(post_sql))

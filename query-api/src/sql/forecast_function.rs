@@ -1,5 +1,6 @@
 //! `forecast_as_of(at, period, team_of, currency)`: what each method says of a period; `forecast_rows_as_of`: its addends;
-//! `forecast_accuracy`: how good each method was before, by team and person.
+//! `forecast_by_node`: its forecast of each team and person; `forecast_accuracy`: how good each method was before, by team
+//! and person.
 
 use std::{fmt, sync::Arc};
 
@@ -11,283 +12,17 @@ use datafusion::{
 use revgauge_contract::{
     Timestamp,
     error::Failure,
-    forecast::{Forecast, ForecastQuestion, ForecastService},
+    forecast::{Forecast, ForecastNode, ForecastQuestion, ForecastService, Quantile},
 };
 use serde_json::{Value, json};
 
 use super::{
     as_of_functions::{instant_of, walled},
     change_function::text,
-    object_table::{Column, ObjectTable, Reading, column},
+    forecast_columns::{ACCURACY, METHODS, NODES, ROWS},
+    object_table::ObjectTable,
 };
 use crate::access::Sight;
-
-const CURRENCY: Column = column(
-    "currency",
-    Reading::Text,
-    &["currency"],
-    "currency of the amounts",
-    "ISO 4217",
-);
-const PERIOD: Column = column("period", Reading::Text, &["period"], "name of the period", "");
-const METHOD: Column = column(
-    "method",
-    Reading::Text,
-    &["method"],
-    "blend, or a method in it",
-    "",
-);
-const WAPE: Column = column(
-    "wape",
-    Reading::Number,
-    &["wape"],
-    "absolute errors over actual revenue, at the same elapsed share of past periods",
-    "share",
-);
-const BIAS: Column = column(
-    "bias",
-    Reading::Number,
-    &["bias"],
-    "forecast less actual over actual revenue there",
-    "share",
-);
-const NOISE_FLOOR: Column = column(
-    "noise_floor",
-    Reading::Number,
-    &["noise_floor"],
-    "error that a forecast would have if its distribution were right",
-    "share",
-);
-
-/// Columns of `forecast_as_of`.
-pub(super) const METHODS: &[Column] = &[
-    CURRENCY,
-    PERIOD,
-    column("period_start", Reading::Instant, &["start"], "its start", "UTC"),
-    column(
-        "period_end",
-        Reading::Instant,
-        &["end"],
-        "its end, excluded",
-        "UTC",
-    ),
-    column(
-        "as_of",
-        Reading::Instant,
-        &["as_of"],
-        "what was known then was used",
-        "UTC",
-    ),
-    METHOD,
-    column(
-        "value",
-        Reading::Number,
-        &["value"],
-        "revenue of the period by this method",
-        "currency",
-    ),
-    column(
-        "weight",
-        Reading::Number,
-        &["weight"],
-        "share in the blend",
-        "0-1",
-    ),
-    WAPE,
-    BIAS,
-    NOISE_FLOOR,
-    column(
-        "closed",
-        Reading::Number,
-        &["closed"],
-        "won in the period so far",
-        "currency",
-    ),
-    column("p10", Reading::Number, &["p10"], "10 % quantile", "currency"),
-    column("p50", Reading::Number, &["p50"], "median", "currency"),
-    column("p90", Reading::Number, &["p90"], "90 % quantile", "currency"),
-    column(
-        "commit",
-        Reading::Number,
-        &["commit"],
-        "open with a close date in the period and category commit, single",
-        "currency",
-    ),
-    column(
-        "best_case",
-        Reading::Number,
-        &["best_case"],
-        "as commit, category best case",
-        "currency",
-    ),
-    column(
-        "pipeline",
-        Reading::Number,
-        &["pipeline"],
-        "as commit, category pipeline or none",
-        "currency",
-    ),
-    column(
-        "commit_cumulative",
-        Reading::Number,
-        &["commit_cumulative"],
-        "closed and commit",
-        "currency",
-    ),
-    column(
-        "best_case_cumulative",
-        Reading::Number,
-        &["best_case_cumulative"],
-        "closed, commit and best case",
-        "currency",
-    ),
-    column(
-        "quota",
-        Reading::Number,
-        &["quota"],
-        "quota of the people asked about",
-        "currency",
-    ),
-    column(
-        "attainment",
-        Reading::Number,
-        &["attainment"],
-        "closed over quota",
-        "share",
-    ),
-    column(
-        "attainment_probability",
-        Reading::Number,
-        &["attainment_probability"],
-        "probability of reaching the quota",
-        "0-1",
-    ),
-    column(
-        "coverage",
-        Reading::Number,
-        &["coverage"],
-        "open in the period over what of the quota is missing",
-        "share",
-    ),
-    column(
-        "pacing",
-        Reading::Number,
-        &["pacing"],
-        "attainment over the share usually won by this time",
-        "share",
-    ),
-    column(
-        "submitted",
-        Reading::Number,
-        &["submitted"],
-        "what the people asked about submitted as commit",
-        "currency",
-    ),
-];
-
-/// Columns of `forecast_accuracy`.
-pub(super) const ACCURACY: &[Column] = &[
-    CURRENCY,
-    column("node", Reading::Text, &["node"], "a person; empty for all", ""),
-    column(
-        "node_kind",
-        Reading::Text,
-        &["node_kind"],
-        "all, team or person",
-        "",
-    ),
-    column(
-        "elapsed",
-        Reading::Number,
-        &["elapsed"],
-        "share of the period that had passed",
-        "0-1",
-    ),
-    METHOD,
-    column(
-        "periods",
-        Reading::Number,
-        &["periods"],
-        "past periods judged",
-        "",
-    ),
-    column(
-        "actual",
-        Reading::Number,
-        &["actual"],
-        "revenue that came in them",
-        "currency",
-    ),
-    WAPE,
-    BIAS,
-    column(
-        "covered",
-        Reading::Number,
-        &["covered"],
-        "periods inside the 80 % range given then",
-        "",
-    ),
-    NOISE_FLOOR,
-];
-
-/// Columns of `forecast_rows_as_of`.
-pub(super) const ROWS: &[Column] = &[
-    CURRENCY,
-    PERIOD,
-    column(
-        "kind",
-        Reading::Text,
-        &["kind"],
-        "closed, open or not_yet_created",
-        "",
-    ),
-    column("deal_id", Reading::Text, &["deal_id"], "which deal", ""),
-    column("owner_id", Reading::Text, &["owner_id"], "its owner", ""),
-    column("stage", Reading::Text, &["stage"], "its stage", ""),
-    column(
-        "category",
-        Reading::Text,
-        &["category"],
-        "its forecast category",
-        "",
-    ),
-    column("amount", Reading::Number, &["amount"], "its amount", "currency"),
-    column(
-        "probability",
-        Reading::Number,
-        &["probability"],
-        "probability of being won within the period; for deals not yet created their expected number",
-        "0-1",
-    ),
-    column(
-        "contribution",
-        Reading::Number,
-        &["contribution"],
-        "amount times probability; all rows of a currency sum to the hazard method's value",
-        "currency",
-    ),
-    column(
-        "expected_close",
-        Reading::Instant,
-        &["expected_close"],
-        "of an open deal: median instant of being won, if it is won within 540 days",
-        "UTC",
-    ),
-    column(
-        "expected_close_p10",
-        Reading::Instant,
-        &["expected_close_p10"],
-        "its 10 % quantile",
-        "UTC",
-    ),
-    column(
-        "expected_close_p90",
-        Reading::Instant,
-        &["expected_close_p90"],
-        "its 90 % quantile",
-        "UTC",
-    ),
-];
 
 /// Which rows a function gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,11 +31,13 @@ pub(super) enum Shown {
     Methods,
     /// A row an addend.
     Rows,
+    /// A row a node.
+    Nodes,
     /// A row a node, elapsed share and method.
     Accuracy,
 }
 
-/// One of the three functions, bound to its session's tenant.
+/// One of the four functions, bound to its session's tenant.
 pub(super) struct ForecastFunction {
     pub(super) forecasts: Arc<dyn ForecastService>,
     pub(super) sight: Arc<Sight>,
@@ -322,6 +59,7 @@ impl Shown {
         match self {
             Self::Methods => "forecast_as_of",
             Self::Rows => "forecast_rows_as_of",
+            Self::Nodes => "forecast_by_node",
             Self::Accuracy => "forecast_accuracy",
         }
     }
@@ -341,6 +79,10 @@ impl Shown {
                 let found = forecasts.forecast(tenant_id, question).await?;
                 found.iter().flat_map(row_records).collect()
             }
+            Self::Nodes => {
+                let found = forecasts.by_node(tenant_id, question).await?;
+                found.iter().map(node_record).collect()
+            }
             Self::Accuracy => {
                 let found = forecasts.accuracy(tenant_id, question).await?;
                 found
@@ -352,14 +94,25 @@ impl Shown {
     }
 }
 
+/// The value at a probability, where it was asked for.
+fn quantile_at(quantiles: &[Quantile], probability: f64) -> Option<f64> {
+    quantiles
+        .iter()
+        .find(|quantile| (quantile.probability - probability).abs() < 1e-9)
+        .map(|quantile| quantile.value)
+}
+
+fn node_record(node: &ForecastNode) -> Value {
+    let at = |probability: f64| quantile_at(&node.quantiles, probability);
+    let mut record = serde_json::to_value(node).unwrap_or_default();
+    record["p10"] = json!(at(0.1));
+    record["p50"] = json!(at(0.5));
+    record["p90"] = json!(at(0.9));
+    record
+}
+
 fn method_records(forecast: &Forecast) -> Vec<Value> {
-    let at = |probability: f64| {
-        forecast
-            .quantiles
-            .iter()
-            .find(|quantile| (quantile.probability - probability).abs() < 1e-9)
-            .map(|quantile| quantile.value)
-    };
+    let at = |probability: f64| quantile_at(&forecast.quantiles, probability);
     let standing = &forecast.standing;
     let record = |method: &str, value: f64, weight: f64, wape: Option<f64>, bias: Option<f64>| {
         json!({
@@ -408,6 +161,7 @@ impl TableFunctionImpl for ForecastFunction {
         let columns = match shown {
             Shown::Methods => METHODS,
             Shown::Rows => ROWS,
+            Shown::Nodes => NODES,
             Shown::Accuracy => ACCURACY,
         };
         let table = ObjectTable {

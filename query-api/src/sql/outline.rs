@@ -23,7 +23,7 @@ use super::{
     audit_table::sees_audit,
     catalog::{CatalogColumn, CatalogTable},
     change_function::CHANGES,
-    forecast_function::{ACCURACY, METHODS, ROWS},
+    forecast_columns::{ACCURACY, METHODS, NODES, ROWS},
     object_table::{Column, schema_of},
     output::type_name,
     session::tables_of,
@@ -164,6 +164,11 @@ fn documents(api: &Api, tables: &[CatalogTable]) -> Result<Arc<dyn TableProvider
         "forecast_rows_as_of(instant, period, team_of, currency)",
         "the addends of the forecast: closed deals, open deals, deals not yet created",
         ROWS,
+    );
+    documents.describe_function(
+        "forecast_by_node(instant, period, team_of, currency)",
+        "the forecast of each team and person with its own range; means of the nodes below a node sum to its own",
+        NODES,
     );
     documents.describe_function(
         "forecast_accuracy(instant, period, team_of, currency)",

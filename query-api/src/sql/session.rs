@@ -204,7 +204,7 @@ pub(super) async fn open(
     };
     state.register_udtf("waterfall", Arc::new(waterfall));
     state.register_udtf("attribution", Arc::clone(attribution.function()));
-    for shown in [Shown::Methods, Shown::Rows, Shown::Accuracy] {
+    for shown in [Shown::Methods, Shown::Rows, Shown::Nodes, Shown::Accuracy] {
         let forecast = ForecastFunction {
             forecasts: api.forecasts(sight),
             sight: Arc::clone(sight),

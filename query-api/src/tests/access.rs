@@ -178,6 +178,7 @@ async fn nothing_of_anothers_records_is_in_any_answer() {
         "/v1/compliance",
         "/v1/waterfall?from=2026-01-01",
         "/v1/forecast",
+        "/v1/forecast/nodes",
         "/v1/score-feed",
         "/v1/dead-letters",
         "/v1/data-health",

@@ -114,6 +114,10 @@ const TABLES: &[(&str, &[&str])] = &[
         &["kind", "deal_id", "amount", "fields"],
     ),
     (
+        "forecast_by_node('2026-01-01')",
+        &["node", "parent", "value", "fields"],
+    ),
+    (
         "forecast_accuracy('2026-01-01')",
         &["node", "method", "wape", "fields"],
     ),

@@ -144,6 +144,7 @@ async fn now_is_no_instant_still_to_come() {
         "pipeline_as_of(now())",
         "forecast_as_of(now())",
         "forecast_rows_as_of(now())",
+        "forecast_by_node(now())",
         "forecast_accuracy(now())",
         "waterfall(now() - interval '7 days', now())",
         "attribution('linear', now() - interval '90 days', now(), now())",

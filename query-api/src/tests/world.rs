@@ -35,8 +35,8 @@ use revgauge_contract::{
     event::{Event, EventDraft, Reception},
     feed::{FeedPage, FeedReader},
     forecast::{
-        Forecast, ForecastAccuracy, ForecastQuestion, ForecastRow, ForecastRowKind, ForecastService,
-        MethodForecast, Quantile, Standing,
+        Forecast, ForecastAccuracy, ForecastNode, ForecastQuestion, ForecastRow, ForecastRowKind,
+        ForecastService, MethodForecast, Quantile, Standing,
     },
     intake::{DeadLetter, EventIntake},
     position::Cursor,
@@ -515,6 +515,46 @@ impl ForecastService for Outlooks {
             standing: Standing::default(),
             rows: Some(row).into_iter().filter(|row| !left_out(row)).collect(),
         }])
+    }
+
+    async fn by_node(
+        &self,
+        tenant_id: &str,
+        question: &ForecastQuestion,
+    ) -> Result<Vec<ForecastNode>, Failure> {
+        let hidden = question.without_deals.contains(&marked(tenant_id, "d1"));
+        let quantile = |(probability, value)| Quantile { probability, value };
+        let all = ForecastNode {
+            currency: "USD".to_owned(),
+            period: question.period.clone().unwrap_or_default(),
+            as_of: question.as_of.unwrap_or(NOW),
+            start: NOW,
+            end: NOW.plus_micros(DAY_US),
+            node: String::new(),
+            node_kind: "all".to_owned(),
+            parent: None,
+            parent_kind: None,
+            depth: 0,
+            closed: 0.0,
+            open: 5.25,
+            not_yet_created: 0.0,
+            expected: 5.25,
+            value: 7.0,
+            quantiles: [(0.1, 0.0), (0.5, 5.25), (0.9, 10.5)].map(quantile).to_vec(),
+            quota: Some(20.0),
+            attainment: Some(0.0),
+            attainment_probability: Some(0.25),
+            submitted: None,
+        };
+        let person = ForecastNode {
+            node: marked(tenant_id, "rep-1"),
+            node_kind: "person".to_owned(),
+            parent: Some(String::new()),
+            parent_kind: Some("all".to_owned()),
+            depth: 1,
+            ..all.clone()
+        };
+        Ok([all, person].into_iter().filter(|_| !hidden).collect())
     }
 
     async fn accuracy(
