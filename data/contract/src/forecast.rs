@@ -199,8 +199,10 @@ pub struct ForecastAccuracy {
     pub noise_floor: f64,
 }
 
-/// Forecast of one node of the hierarchy in one currency. `closed`, `open`, `not_yet_created`, `expected` and `value` of the
-/// nodes right below a node sum to its own; quantiles do not, for people are seldom lucky or unlucky all at once.
+/// Forecast of one node of the hierarchy in one currency.
+///
+/// `closed`, `open`, `not_yet_created`, `expected` and `value` of the nodes right below a node sum to its own; quantiles do
+/// not, for people are seldom lucky or unlucky all at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ForecastNode {
     /// Currency of the amounts.
