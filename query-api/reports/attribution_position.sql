@@ -10,5 +10,5 @@
 --! column: deals decimal additive
 --! column: attributed money additive
 SELECT type, currency, CAST(touched_deals AS BIGINT) AS touched_deals, deals, attributed
-FROM attribution('position', NULL, NULL, {as_of})
+FROM attribution('position')
 ORDER BY attributed DESC

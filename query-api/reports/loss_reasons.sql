@@ -8,7 +8,7 @@
 --! column: deals integer additive
 --! column: amount money additive
 SELECT
-    coalesce(json_get_str(fields, 'loss_reason'), json_get_str(fields, 'closed_lost_reason'), 'not given') AS reason,
+    coalesce(loss_reason, 'not given') AS reason,
     coalesce(currency, '') AS currency,
     count(*) AS deals,
     sum(amount) AS amount

@@ -5,6 +5,8 @@ mod attribution_function;
 mod audit_table;
 mod catalog;
 mod change_function;
+mod choose_rule;
+mod chosen_scan;
 mod door;
 mod encode;
 mod error;

@@ -12,6 +12,8 @@ pub struct WaterfallQuestion {
     pub from: Timestamp,
     /// Later instant.
     pub to: Timestamp,
+    /// `to` is the instant of asking: stages and people are those known now, and no past state has to be read.
+    pub latest: bool,
     /// Every move in between (gross), or the difference of the two states alone (net).
     pub gross: bool,
     /// Only deals whose close date is in `[start, end)`; all when absent.
@@ -33,6 +35,7 @@ impl WaterfallQuestion {
         Self {
             from,
             to,
+            latest: false,
             gross: false,
             period: None,
             owner_ids: None,
@@ -257,10 +260,12 @@ pub trait ReportService: Send + Sync {
         question: &WaterfallQuestion,
     ) -> Result<Vec<WaterfallPart>, Failure>;
 
-    /// What each kind of touch is credited with for the deals that closed in `[start, end)`, as known at an instant; by
-    /// currency, then most credited. `period` absent: all closed deals. Touches by machines are left out.
+    /// What each kind of touch is credited with for the deals that closed in `[start, end)`, as known at an instant, or now
+    /// when that is absent; by currency, then most credited. `period` absent: all closed deals. Touches by machines are
+    /// left out.
     ///
-    /// Cost: the tenant's deal change log and a pass over its account statistics.
+    /// Cost: the tenant's deal change log and the statistics of the accounts whose deals closed; for an instant, also the
+    /// CRM as it was then, many times as much.
     ///
     /// # Errors
     /// `User` when the period is the wrong way round, `Limit` when the log is too large.
@@ -269,7 +274,7 @@ pub trait ReportService: Send + Sync {
         tenant_id: &str,
         model: AttributionModel,
         period: Option<(Timestamp, Timestamp)>,
-        as_of: Timestamp,
+        as_of: Option<Timestamp>,
     ) -> Result<Vec<AttributedCredit>, Failure>;
 }
 

@@ -70,7 +70,7 @@ impl ReportService for Reports {
         {
             return Err(wrong_way(&format!("of the period from {start} to {end}")));
         }
-        let knowledge = if to >= self.clock.now() {
+        let knowledge = if question.latest || to >= self.clock.now() {
             Knowledge::Now
         } else {
             Knowledge::At(to)
@@ -117,7 +117,7 @@ impl ReportService for Reports {
         tenant_id: &str,
         model: AttributionModel,
         period: Option<(Timestamp, Timestamp)>,
-        as_of: Timestamp,
+        as_of: Option<Timestamp>,
     ) -> Result<Vec<AttributedCredit>, Failure> {
         if let Some((start, end)) = period
             && start >= end
@@ -129,10 +129,10 @@ impl ReportService for Reports {
                 ),
             ));
         }
-        let knowledge = if as_of >= self.clock.now() {
-            Knowledge::Now
-        } else {
-            Knowledge::At(as_of)
+        let now = self.clock.now();
+        let (knowledge, at) = match as_of.filter(|at| *at < now) {
+            Some(at) => (Knowledge::At(at), at),
+            None => (Knowledge::Now, now),
         };
         let source = &*self.scoring.source;
         let directory = self
@@ -148,7 +148,7 @@ impl ReportService for Reports {
             tenant_id,
             knowledge,
         };
-        let journeys = journeys::load(&gatherer, &log, period, as_of).await?;
+        let journeys = journeys::load(&gatherer, &log, period, at).await?;
         Ok(attribute(&journeys, model))
     }
 }

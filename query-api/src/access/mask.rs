@@ -61,7 +61,7 @@ const HARMLESS: [&str; 17] = [
 ];
 
 /// Columns whose text is JSON or free and may hold words of people or numbers of theirs.
-const OPEN_TEXT: [&str; 17] = [
+const OPEN_TEXT: [&str; 18] = [
     "payload",
     "fields",
     "detail",
@@ -78,6 +78,7 @@ const OPEN_TEXT: [&str; 17] = [
     "body",
     "evidence",
     "next_step",
+    "loss_reason",
     "suggestion",
 ];
 

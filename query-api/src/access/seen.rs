@@ -331,7 +331,7 @@ impl ReportService for SeenReports {
         tenant_id: &str,
         model: AttributionModel,
         period: Option<(Timestamp, Timestamp)>,
-        as_of: Timestamp,
+        as_of: Option<Timestamp>,
     ) -> Result<Vec<AttributedCredit>, Failure> {
         if self.sight.is_limited() {
             return Ok(Vec::new());

@@ -78,6 +78,14 @@ impl TenantTable {
         }
     }
 
+    /// The inner table when it is of a type and none of its fields is masked: what comes out can be asked for again by id.
+    pub(crate) fn unmasked<T: TableProvider>(&self) -> Option<&T> {
+        if self.sight.masks.any() {
+            return None;
+        }
+        self.inner.downcast_ref::<T>()
+    }
+
     fn tenant_scalar(&self) -> Result<ScalarValue> {
         let kind = self.inner.schema().field(self.tenant_column).data_type().clone();
         ScalarValue::from(&**self.sight.tenant_id()).cast_to(&kind)

@@ -175,6 +175,7 @@ fn question_of(
         .unwrap_or_default();
     let text = |name| arguments.text(name).map(str::to_owned);
     Ok(WaterfallQuestion {
+        latest: to == now,
         gross: arguments.one_of("mode", &["net", "gross"])? == Some("gross"),
         period,
         owner_ids: text("owner_id").map(|owner| vec![owner]),

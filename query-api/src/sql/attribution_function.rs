@@ -80,7 +80,8 @@ impl fmt::Debug for AttributionFunction {
 struct Question {
     model: AttributionModel,
     period: Option<(Timestamp, Timestamp)>,
-    as_of: Timestamp,
+    /// Absent for this very moment.
+    as_of: Option<Timestamp>,
 }
 
 fn record_of(credit: &AttributedCredit) -> Value {
@@ -136,10 +137,11 @@ fn question_of(args: &[Expr], now: Timestamp) -> Result<Question> {
     let (Some(model), Ok(start), Ok(end), Ok(as_of)) = (model, instant(1), instant(2), instant(3)) else {
         return plan_err!("{usage}");
     };
-    let as_of = as_of.unwrap_or(now);
-    if as_of > now {
+    if let Some(as_of) = as_of.filter(|as_of| *as_of > now) {
         return plan_err!("attribution cannot answer for {as_of}, which is still to come");
     }
+    // The clock goes on while the query runs: `now()` is not the past.
+    let as_of = as_of.filter(|as_of| *as_of < now);
     let period = match (start, end) {
         (None, None) => None,
         (start, end) => Some((

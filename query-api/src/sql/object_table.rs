@@ -231,6 +231,13 @@ pub(super) const DEALS: &[Column] = &[
         "times the close date moved back",
         "",
     ),
+    column(
+        "loss_reason",
+        Reading::Text,
+        &["loss_reason", "closed_lost_reason"],
+        "why it was lost, as the rep noted",
+        "",
+    ),
 ];
 
 /// Columns of `alerts`.

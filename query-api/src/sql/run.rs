@@ -11,7 +11,7 @@ use datafusion::{
     common::{ParamValues, ScalarValue, tree_node::TreeNodeRecursion},
     dataframe::DataFrame,
     execution::{TaskContext, context::SQLOptions},
-    logical_expr::LogicalPlan,
+    logical_expr::{LogicalPlan, LogicalPlanBuilder},
     physical_plan::execute_stream,
     prelude::SessionContext,
     sql::{parser::Statement, sqlparser::ast},
@@ -461,11 +461,14 @@ async fn compute(
     addition: Option<&dyn Addition>,
 ) -> Result<(), SqlError> {
     let session = session::open(api, sight, addition).await?;
-    let plan = plan(&session).await?;
+    let mut plan = plan(&session).await?;
     let read = tables_with_people(&plan);
     if !read.is_empty() {
         api.audit
             .note(&sight.caller, AuditAction::Read, "sql", &read.join(", "), "");
+    }
+    if limits.cut {
+        plan = first_rows(plan, limits.rows)?;
     }
     let physical = stoppable(session.state.create_physical_plan(&plan).await?, stop)?;
     let task = TaskContext::from(&session.state).with_runtime(Arc::clone(&session.runtime));
@@ -523,6 +526,24 @@ fn tables_with_people(plan: &LogicalPlan) -> Vec<String> {
         Ok(TreeNodeRecursion::Continue)
     });
     tables.into_iter().collect()
+}
+
+/// A query of which no more than its first rows are asked for, and whether there are more: what sorts them need not sort the
+/// others. Statements that are no query stay as they are.
+fn first_rows(plan: LogicalPlan, rows: usize) -> Result<LogicalPlan, SqlError> {
+    let is_query = matches!(
+        plan,
+        LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::Sort(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::TableScan(_)
+    );
+    if !is_query {
+        return Ok(plan);
+    }
+    let cut = LogicalPlanBuilder::from(plan).limit(0, Some(rows.saturating_add(1)))?;
+    Ok(cut.build()?)
 }
 
 async fn plan_sql(session: &TenantSession, sql: &str) -> Result<LogicalPlan, SqlError> {

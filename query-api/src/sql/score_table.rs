@@ -33,7 +33,7 @@ use super::{
 };
 
 /// Past this many entities asked for by id, reading all is quicker.
-const MAX_LOOKUPS: usize = 2_000;
+pub(super) const MAX_LOOKUPS: usize = 2_000;
 /// Entities explained at once.
 const STEP: usize = 500;
 
@@ -41,7 +41,7 @@ const STEP: usize = 500;
 pub(super) const KINDS: [EntityKind; 3] = [EntityKind::Contact, EntityKind::Account, EntityKind::Deal];
 
 /// Columns by which rows are chosen before the others are made.
-const CHOSEN_BY: [&str; 10] = [
+pub(super) const CHOSEN_BY: [&str; 10] = [
     "tenant_id",
     "entity_kind",
     "entity_id",
@@ -53,6 +53,9 @@ const CHOSEN_BY: [&str; 10] = [
     "unscored_because",
     "definition",
 ];
+
+/// Columns that are made for the rows asked for and not kept: tens of microseconds an entity.
+pub(super) const MADE_WHEN_ASKED: [&str; 5] = ["name", "reasons", "contributions", "facts", "fingerprint"];
 
 /// Scores at an instant with the knowledge of an instant.
 pub(super) struct ScoreTable {
@@ -67,6 +70,13 @@ impl std::fmt::Debug for ScoreTable {
         f.debug_struct("ScoreTable")
             .field("at", &self.at)
             .finish_non_exhaustive()
+    }
+}
+
+impl ScoreTable {
+    /// Of now: its rows may be kept ones, so that choosing among them is cheap.
+    pub(super) fn is_of_now(&self) -> bool {
+        self.knowledge == Knowledge::Now
     }
 }
 
@@ -165,9 +175,7 @@ impl Source {
     }
 
     async fn of_kind(self, kind: EntityKind, asked: ScoreRows) -> Result<Streaming, Failure> {
-        let explains = ["name", "reasons", "contributions", "facts", "fingerprint"]
-            .iter()
-            .any(|column| asked.reads(column));
+        let explains = MADE_WHEN_ASKED.iter().any(|column| asked.reads(column));
         if !explains || asked.ids.is_some() || matches!(self.knowledge, Knowledge::At(_)) {
             let rows = self.rows(kind, &asked).await;
             return Ok(futures::stream::once(async { rows }).boxed());

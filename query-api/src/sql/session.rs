@@ -35,6 +35,7 @@ use super::{
     audit_table::audit_table,
     catalog::{CatalogColumn, CatalogTable},
     change_function::ScoreChangeFunction,
+    choose_rule,
     error::SqlError,
     forecast_function::{ForecastFunction, Shown},
     object_table::{
@@ -92,6 +93,7 @@ pub(crate) fn base_session(settings: &SqlSettings, runtime: Arc<RuntimeEnv>) -> 
         .with_default_features()
         .with_config(config)
         .with_runtime_env(runtime)
+        .with_optimizer_rules(choose_rule::rules())
         .with_session_id(String::new())
         .build();
     datafusion_functions_json::register_all(&mut state)?;

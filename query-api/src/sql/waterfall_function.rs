@@ -157,6 +157,8 @@ fn question_of(args: &[Expr], now: Timestamp) -> Result<WaterfallQuestion> {
         Some(None) => return plan_err!("{usage}"),
     };
     Ok(WaterfallQuestion {
+        // The clock goes on while the query runs: `now()` is not the past.
+        latest: to == now,
         gross,
         period,
         team_of,

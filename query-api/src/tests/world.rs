@@ -609,7 +609,7 @@ impl ReportService for Moves {
         tenant_id: &str,
         _: AttributionModel,
         _: Option<(Timestamp, Timestamp)>,
-        _: Timestamp,
+        _: Option<Timestamp>,
     ) -> Result<Vec<AttributedCredit>, Failure> {
         Ok(vec![AttributedCredit {
             kind: marked(tenant_id, "email.replied"),
