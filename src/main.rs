@@ -21,6 +21,7 @@ mod run_file;
 mod scoring_checkpoint;
 mod serve;
 mod settings;
+mod signals;
 mod telemetry;
 mod threads;
 mod tls;

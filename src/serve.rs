@@ -16,6 +16,7 @@ use crate::{
     flight, postgres, privacy,
     run_file::RunningServer,
     settings::Settings,
+    signals::{Signal, Signals},
     tls,
     wire::{Node, Purpose},
 };
@@ -28,7 +29,9 @@ pub(crate) async fn run(mut context: Context, args: ServeArgs) -> Result<()> {
     if let Some(listen) = args.listen {
         context.settings.server.listen = listen;
     }
-    while let Ended::ForRound = run_once(&mut context.settings).await? {}
+    // From the first moment: a supervisor may stop a server that has only just said that it listens, or not even that.
+    let mut signals = Signals::listen()?;
+    while let Ended::ForRound = run_once(&mut context.settings, &mut signals).await? {}
     Ok(())
 }
 
@@ -39,8 +42,20 @@ enum Ended {
     ForRound,
 }
 
-async fn run_once(settings: &mut Settings) -> Result<Ended> {
-    let server = Server::start(settings).await?;
+async fn run_once(settings: &mut Settings, signals: &mut Signals) -> Result<Ended> {
+    let server = {
+        let settings = settings.clone();
+        // A task of its own, so that what keeps a core busy while the store opens does not hold the signal up.
+        let mut starting = tokio::spawn(async move { Server::start(&settings).await });
+        tokio::select! {
+            started = &mut starting => started??,
+            () = signals.stop() => {
+                starting.abort();
+                say("stopped before it listened; what was acknowledged is in the journal");
+                return Ok(Ended::Stopped);
+            }
+        }
+    };
     // Should it begin again, clients find it where it was.
     if let Some((_, address)) = server.url().split_once("://") {
         address.clone_into(&mut settings.server.listen);
@@ -61,7 +76,7 @@ async fn run_once(settings: &mut Settings) -> Result<Ended> {
         server.url()
     ));
     let ended = tokio::select! {
-        stopped = until_stopped(settings, &server) => stopped.map(|()| Ended::Stopped)?,
+        () = until_stopped(settings, &server, signals) => Ended::Stopped,
         () = round(privacy::until_round(settings).await?) => Ended::ForRound,
     };
     match ended {
@@ -83,27 +98,14 @@ async fn round(wait: Option<Duration>) {
 }
 
 /// Waits for the signal to stop; at each SIGHUP meanwhile the definition files are read again.
-///
-/// # Errors
-/// The signals cannot be listened for.
-async fn until_stopped(settings: &Settings, server: &Server) -> Result<()> {
-    #[cfg(unix)]
-    {
-        let mut reload = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-        let mut stop = std::pin::pin!(stop_signal());
-        loop {
-            tokio::select! {
-                stopped = &mut stop => return stopped,
-                _ = reload.recv() => match server.node().reload_definitions(settings).await {
-                    Ok(true) => say("definitions read again: everything is scored with them"),
-                    Ok(false) => say("definitions read again: nothing is different"),
-                    Err(error) => tracing::error!("definitions are not taken, those in force stay: {error:#}"),
-                },
-            }
+async fn until_stopped(settings: &Settings, server: &Server, signals: &mut Signals) {
+    while let Signal::Reload = signals.next().await {
+        match server.node().reload_definitions(settings).await {
+            Ok(true) => say("definitions read again: everything is scored with them"),
+            Ok(false) => say("definitions read again: nothing is different"),
+            Err(error) => tracing::error!("definitions are not taken, those in force stay: {error:#}"),
         }
     }
-    #[cfg(not(unix))]
-    stop_signal().await
 }
 
 /// Prints a line; a reader that has gone away is no reason to stop.
@@ -121,24 +123,6 @@ fn cannot_listen(listen: &str, error: &std::io::Error) -> String {
         _ => "use an address of this machine, such as 127.0.0.1:8780",
     };
     format!("cannot listen on '{listen}': {error}; {advice}")
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-///
-/// # Errors
-/// The signals cannot be listened for.
-pub(crate) async fn stop_signal() -> Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            done = tokio::signal::ctrl_c() => done?,
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
-    Ok(())
 }
 
 /// The certificate of the HTTP doors, when there is one.

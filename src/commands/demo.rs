@@ -17,7 +17,8 @@ use crate::{
     cli::DemoArgs,
     doors::operator_key,
     output::{self, say},
-    serve::{Server, stop_signal},
+    serve::Server,
+    signals::Signals,
 };
 
 /// Events sent a request.
@@ -37,10 +38,12 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs) -> Result<()> {
     // One forest and no fits that only probe: the story should begin in seconds.
     context.settings.models.forests = 1;
     context.settings.models.probe_rows = 0;
+    let mut signals = Signals::listen()?;
     let server = Server::start(&context.settings).await?;
     let outcome = tokio::select! {
         outcome = story(&server, &args, context.common.json) => outcome,
-        stopped = stop_signal() => stopped,
+        // A terminal that is closed ends the demo too: nobody could end it any more.
+        _ = signals.next() => Ok(()),
     };
     let closed = server.stop().await;
     if let Some(folder) = &own_folder {

@@ -173,3 +173,12 @@ async fn killed_at_random_instants_it_keeps_every_acknowledged_event_once() {
     }
     Arc::into_inner(process).expect("alone").stop();
 }
+
+/// A supervisor may stop a server that has only just said that it listens: that is a stop like any other.
+#[test]
+fn a_stop_right_after_the_start_is_orderly() {
+    let folder = tempfile::tempdir().expect("folder");
+    for _ in 0..3 {
+        Process::start(folder.path(), &[]).stop();
+    }
+}
