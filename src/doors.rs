@@ -247,6 +247,14 @@ impl StatusSource for Status {
         }
     }
 
+    fn last_change(&self, tenant_id: &str) -> u64 {
+        self.rooms.live.last_change(tenant_id)
+    }
+
+    async fn changed_after(&self, tenant_id: &str, change: u64) {
+        self.rooms.live.changed_after(tenant_id, change).await;
+    }
+
     async fn data_health(&self, tenant_id: &str) -> Result<DataHealth, Failure> {
         let letters = self.rooms.dead_letters.list(tenant_id, usize::MAX).await;
         let letters = letters.map_err(|error| Failure::from_error(&error))?;

@@ -8,6 +8,7 @@
 
 mod crossing;
 mod emitted;
+mod pulse;
 mod queue;
 mod recut;
 mod rescore;
@@ -45,6 +46,7 @@ use crate::{
     service::{Scoring, TenantCuts, TierMemory},
 };
 use emitted::{Emitted, Update};
+use pulse::Pulse;
 use queue::Queues;
 use recut::Recut;
 use sweep::Sweep;
@@ -131,6 +133,7 @@ pub struct LiveScorer {
     rolled_up: Mutex<Timestamp>,
     wake: Notify,
     drained: Notify,
+    pulse: Pulse,
 }
 
 impl std::fmt::Debug for LiveScorer {
@@ -163,6 +166,7 @@ impl LiveScorer {
             rolled_up: Mutex::default(),
             wake: Notify::new(),
             drained: Notify::new(),
+            pulse: Pulse::default(),
         })
     }
 
@@ -249,6 +253,17 @@ impl LiveScorer {
             deals: state.queues.deals.len(),
             sweeping: state.sweeps.iter().map(Sweep::left).sum(),
         }
+    }
+
+    /// Counts upwards with each change of the tenant's statistics that is heard, whether or not it moves a score.
+    #[must_use]
+    pub fn last_change(&self, tenant_id: &str) -> u64 {
+        self.pulse.last(tenant_id)
+    }
+
+    /// Waits for a change of the tenant's statistics after this one.
+    pub async fn changed_after(&self, tenant_id: &str, change: u64) {
+        self.pulse.after(tenant_id, change).await;
     }
 
     /// Scores until told to stop. What is in the queues then is not lost: the feed does not cover it, so it is heard
@@ -390,6 +405,8 @@ impl StatisticsListener for LiveScorer {
         }
         let touched = self.touched(&changed);
         self.mark_kept(&touched);
+        self.pulse
+            .beat(touched.queued.iter().map(|(_, tenant, _)| tenant));
         let mut state = self.state.lock();
         state.applied = state.applied.max(position);
         state.as_of = state.as_of.max(as_of);

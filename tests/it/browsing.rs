@@ -46,6 +46,13 @@ impl Browsing {
         (status, answer.text().await.expect("text"))
     }
 
+    /// Opens the stream of an open page.
+    pub(crate) async fn listen(&self) -> reqwest::Response {
+        let request = self.http.get(format!("{}/ui/live", self.url));
+        let answer = request.header("cookie", &self.cookie).send().await;
+        answer.expect("answered")
+    }
+
     /// Sends a form of a page; status and text of the answer.
     pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
         let mut form = url::form_urlencoded::Serializer::new(String::new());

@@ -137,6 +137,42 @@ async fn every_number_is_the_cell_of_its_query_and_a_browser_finds_nothing_wrong
     process.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_page_hears_of_events_that_move_no_score() {
+    let folder = tempfile::tempdir().expect("folder");
+    let process = Process::start(folder.path(), &[]);
+    let sent = async |id: &str| {
+        let event =
+            json!({"event_id": id, "type": "email.sent", "contact_id": "kim", "email": "kim@example.com"});
+        let body = serde_json::to_vec(&event).expect("JSON");
+        let answer = process.post("/v1/events", "application/x-ndjson", body).await;
+        assert_eq!(answer.expect("answered").0, 200);
+    };
+    sent("first").await;
+    settled(&process).await;
+    let before = process.number("SELECT count(*) AS n FROM score_changes").await;
+    let browsing = Browsing::of(&process).await;
+    let mut stream = browsing.listen().await;
+    sent("second").await;
+    let word = async {
+        let mut heard = String::new();
+        while let Some(chunk) = stream.chunk().await.expect("the stream goes on") {
+            heard.push_str(&String::from_utf8_lossy(&chunk));
+            if heard.contains("event: changed") && heard.contains("\n\n") {
+                break;
+            }
+        }
+        heard
+    };
+    let heard = tokio::time::timeout(Duration::from_secs(30), word)
+        .await
+        .expect("told");
+    assert!(heard.contains("data: []"), "{heard}");
+    let after = process.number("SELECT count(*) AS n FROM score_changes").await;
+    assert_eq!(before, after, "no score moved");
+    process.stop();
+}
+
 /// Words that are seen although the test passes: the test runner keeps only what goes through the print macros.
 fn aloud(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");

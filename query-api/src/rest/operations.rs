@@ -77,6 +77,12 @@ pub trait StatusSource: Send + Sync {
     /// Whether answers are right now. Must not wait.
     fn readiness(&self) -> Readiness;
 
+    /// Counts upwards with each change of what is known of a tenant, whether or not it moves a score.
+    fn last_change(&self, tenant_id: &str) -> u64;
+
+    /// Resolves when something changed of the tenant after this.
+    async fn changed_after(&self, tenant_id: &str, change: u64);
+
     /// Positions and lag.
     ///
     /// # Errors

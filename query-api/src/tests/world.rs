@@ -1077,6 +1077,14 @@ impl StatusSource for Status {
         }
     }
 
+    fn last_change(&self, _: &str) -> u64 {
+        0
+    }
+
+    async fn changed_after(&self, _: &str, _: u64) {
+        std::future::pending().await
+    }
+
     async fn data_health(&self, _: &str) -> Result<DataHealth, Failure> {
         Ok(DataHealth {
             journal_position: 9,
