@@ -39,8 +39,15 @@ pub struct KeptSettings {
     pub renew_after_ms: u64,
     /// Rows of one step of the background round.
     pub step_rows: usize,
-    /// Share of one core that the background round may take, per cent; half of one while rows are first made.
+    /// Rows of one step while rows are first made. Large, because statistics that lie on disk are read by blocks: each step
+    /// touches most of those. An entity of a step takes a few KB for its time.
+    pub first_step_rows: usize,
+    /// Share of one core that the background round may take, per cent; 80 of one while rows are first made.
     pub percent_of_a_core: u32,
+    /// While rows are first made, a question about no more entities than this is computed.
+    pub computed_entities: usize,
+    /// A question about more waits for the rows so long, milliseconds, and then is told how far they are.
+    pub first_wait_ms: u64,
 }
 
 impl Default for KeptSettings {
@@ -51,7 +58,10 @@ impl Default for KeptSettings {
             fresh_ms: 5_000,
             renew_after_ms: 60_000,
             step_rows: 500,
+            first_step_rows: 20_000,
             percent_of_a_core: 5,
+            computed_entities: 20_000,
+            first_wait_ms: 20_000,
         }
     }
 }

@@ -250,6 +250,12 @@ impl Rows {
         self.complete |= self.rows.iter().all(|row| row.scored > 0 || !row.alive);
     }
 
+    /// Entities that have had no row yet, and all.
+    pub(super) fn missing(&self) -> (usize, usize) {
+        let living = || self.rows.iter().filter(|row| row.alive);
+        (living().filter(|row| row.scored == 0).count(), living().count())
+    }
+
     pub(super) fn changed_since(&self, revision: u64) -> RecordChanges {
         let whole = revision < self.changed;
         let rows = self.rows.iter();

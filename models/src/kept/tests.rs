@@ -294,3 +294,32 @@ fn a_kept_row_names_its_instant_and_is_renewed_when_old() {
         assert_eq!(world.scoring.upkeep().await, (false, false));
     });
 }
+
+#[test]
+fn questions_about_many_wait_for_the_first_rows_and_are_told_how_far_they_are() {
+    let world = World::new(KeptSettings {
+        first_step_rows: 1,
+        computed_entities: 2,
+        first_wait_ms: 200,
+        ..KeptSettings::default()
+    });
+    run(async {
+        let drafts = (0..3).map(|who| draft(1, who, day(0.0))).collect();
+        world.hear(1, 0.0, drafts).await;
+        world.scoring.upkeep().await;
+        let (asked, now) = (without_explanations(), world.clock.now());
+        let answer = world
+            .scoring
+            .table(TENANT, EntityKind::Contact, &asked, now, Knowledge::Now);
+        let failure = answer.await.expect_err("one row of three is there");
+        assert_eq!(failure.kind, revgauge_contract::ErrorKind::Limit);
+        assert!(failure.message.contains("scores of 3 contacts"), "{failure}");
+        assert!(failure.message.contains("2 are left"), "{failure}");
+        let (rows, ()) = tokio::join!(
+            world.rows(EntityKind::Contact, &asked),
+            world.scoring.fill_kept_rows()
+        );
+        let ids: BTreeSet<&String> = rows.keys().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), 3, "{rows:?}");
+    });
+}

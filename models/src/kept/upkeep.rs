@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use revgauge_contract::{
-    Timestamp,
+    ErrorKind, Timestamp,
     error::Failure,
     score::{Alert, EntityKind, Score, ScoreRows},
     statistics::Knowledge,
@@ -136,12 +136,43 @@ impl Scoring {
         Ok(())
     }
 
+    /// Waits for the first rows of many entities: each question that computed them itself would hold up the round that makes
+    /// them for all. `false` when there are few enough to compute.
+    ///
+    /// # Errors
+    /// They are not there after a while.
+    async fn first_made(&self, table: &Table, kind: EntityKind) -> Result<bool, Failure> {
+        const LOOK: Duration = Duration::from_millis(50);
+        let settings = &self.kept.settings;
+        if table.read().is_complete() {
+            return Ok(true);
+        }
+        if table.read().len() <= settings.computed_entities {
+            return Ok(false);
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(settings.first_wait_ms) {
+            tokio::time::sleep(LOOK).await;
+            if table.read().is_complete() {
+                return Ok(true);
+            }
+        }
+        let (missing, all) = table.read().missing();
+        Err(Failure::new(
+            ErrorKind::Limit,
+            format!(
+                "the scores of {all} {}s are being made ready after the start, {missing} are left; ask again in a minute, or for single ones",
+                kind.as_str()
+            ),
+        ))
+    }
+
     /// The kept rows of a kind, those touched or old made again where they are few; `None` where rows are not kept yet.
     async fn kept(&self, tenant: &str, kind: EntityKind) -> Result<Option<Table>, Failure> {
         let Some(table) = self.kept.table(tenant, kind) else {
             return Ok(None);
         };
-        if !table.read().is_complete() {
+        if !self.first_made(&table, kind).await? {
             return Ok(None);
         }
         let settings = &self.kept.settings;
@@ -219,8 +250,8 @@ impl Scoring {
             let percent = self.kept.settings.percent_of_a_core.clamp(1, 100);
             let pause = match (worked, missing) {
                 (false, _) => IDLE,
-                // Until rows are there, each question costs more than this.
-                (true, true) => took,
+                // Until rows are there, questions wait for them.
+                (true, true) => took / 4,
                 (true, false) => took * (100 - percent) / percent,
             };
             tokio::select! {
@@ -277,7 +308,13 @@ impl Scoring {
             return Ok((false, false));
         };
         let before = self.clock.now().plus_micros(-renew_us);
-        let most = settings.step_rows.max(1);
+        let most = match (table.read().is_complete(), kind) {
+            (true, _) => settings.step_rows,
+            // An account is scored with its contacts.
+            (false, EntityKind::Account) => settings.first_step_rows / 8,
+            (false, _) => settings.first_step_rows,
+        };
+        let most = most.max(1);
         let stale = table.read().stale(before, most);
         // Rows are missing among the touched; once complete, the live scorer brings those within moments.
         let ids: Vec<Arc<str>> = stale.touched.into_iter().chain(stale.aged).take(most).collect();
