@@ -31,6 +31,7 @@ mod saved;
 mod session;
 mod settings;
 mod sign_in;
+mod statement;
 mod table;
 mod team;
 mod visit;

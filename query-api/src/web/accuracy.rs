@@ -7,7 +7,7 @@ use maud::html;
 use super::{
     ask::number,
     chart::diagonal,
-    figure::{Form, sql_link},
+    figure::Form,
     forecast::Quarter,
     form::quoted,
     layout::{Oops, Page, page},
@@ -166,7 +166,7 @@ pub(super) async fn reliability(Extension(visit): Extension<Visit>) -> Result<Re
                 (diagonal("Share that was won, by the probability that was said", &points))
                 (table(&visit, "By tenths of probability", &sheet, RELIABLE))
             }
-            p { a href=(sql_link(&sheet.sql)) { "The query" } }
+            p { a href=(sheet.sql.workbench()) { "The query" } }
         },
     )
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use revgauge_contract::{Timestamp, score::EntityKind};
 
-use super::{form::quoted, visit::Visit};
+use super::{form::quoted, statement::Statement, visit::Visit};
 use crate::{
     freshness::Freshness,
     problem::Problem,
@@ -25,7 +25,7 @@ use crate::{
 /// The rows of a query, with the query itself.
 #[derive(Debug, Clone)]
 pub(super) struct Sheet {
-    pub(super) sql: String,
+    pub(super) sql: Statement,
     /// Name and whether it holds numbers.
     pub(super) columns: Vec<(String, bool)>,
     pub(super) rows: Vec<Value>,
@@ -271,7 +271,7 @@ impl Visit {
             .ask_rows(sql(&format!(" AND entity_id IN ({})", chosen.join(", "))), rows)
             .await?;
         Ok(Arc::new(Sheet {
-            sql: whole,
+            sql: Statement::new(whole),
             ..Sheet::clone(&found)
         }))
     }
@@ -346,7 +346,7 @@ impl Visit {
             .map(|field| (field.name().clone(), is_number(field.data_type())))
             .collect();
         Ok(Sheet {
-            sql,
+            sql: Statement::new(sql),
             columns,
             rows: json_objects(&answer.batches)?,
             truncated: answer.truncated,
@@ -370,7 +370,7 @@ mod tests {
                 .expect("the machine runs longer than that"),
             took: Duration::from_millis(took_ms),
             sheet: Arc::new(Sheet {
-                sql: String::new(),
+                sql: Statement::new(""),
                 columns: Vec::new(),
                 rows: Vec::new(),
                 truncated: false,

@@ -376,7 +376,7 @@ mod tests {
 
     fn empty_sheet() -> Sheet {
         Sheet {
-            sql: "SELECT 0 AS n".to_owned(),
+            sql: super::super::statement::Statement::new("SELECT 0 AS n"),
             columns: vec![("n".to_owned(), true)],
             rows: Vec::new(),
             truncated: false,

@@ -71,7 +71,7 @@ pub(super) async fn coaching(Extension(visit): Extension<Visit>) -> Result<Respo
         }
         (later(&visit, "/ui/coaching/priorities", "Coaching priorities"))
         (table(&visit, "The last seven days beside the seven before", &named(&week, &owners), WEEK))
-        p { a href=(address("/ui/saved", [("q", week.sql.as_str())])) { "Have the week sent by mail" } }
+        p { a href=(address("/ui/saved", [("q", &*week.sql)])) { "Have the week sent by mail" } }
     };
     Ok(page(
         &visit,

@@ -11,9 +11,10 @@ use super::{
     figure::{Form, cell, rows_and_sql, tile, written},
     form::{encode, quoted},
     layout::{Oops, Page, first_steps, page},
-    leads::{details_sql, owner_filter, owner_names},
+    leads::{details_sql, owner_names},
     table::{Col, Show, band, bar, col, table},
     visit::Visit,
+    who::{Who, choice},
 };
 use crate::problem::Problem;
 
@@ -115,7 +116,8 @@ impl Visit {
 
 /// `GET /ui/deals?view=list&owner_id=&q=&stage=`
 pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
-    let filter = filter_of(&visit);
+    let owners = visit.owners().await?;
+    let filter = filter_of(&visit, &Who::of(&visit, &owners));
     // The CRM does not say which stage comes after which; the time that deals took to reach each does.
     let stages = visit
         .ask(format!(
@@ -134,7 +136,6 @@ pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response
             visit.deals()
         ))
         .await?;
-    let owners = visit.owners().await?;
     let as_list = visit.pairs.get("view") == Some("list");
     let limit = if as_list { 200 } else { 400 };
     let found = list(&visit, &filter, limit).await?;
@@ -171,9 +172,9 @@ pub(super) async fn deals(Extension(visit): Extension<Visit>) -> Result<Response
     Ok(page(&visit, &Page { title: "Deals", body }))
 }
 
-fn filter_of(visit: &Visit) -> String {
-    let mut filter = "d.status = 'open'".to_owned();
-    for name in ["owner_id", "stage", "forecast_category"] {
+fn filter_of(visit: &Visit, who: &Who) -> String {
+    let mut filter = format!("d.status = 'open'{}", who.and("d.owner_id"));
+    for name in ["stage", "forecast_category"] {
         if let Some(value) = visit.pairs.get(name) {
             filter += &format!(" AND d.{name} = {}", quoted(value));
         }
@@ -192,7 +193,7 @@ fn filters(visit: &Visit, owners: &Sheet, as_list: bool) -> Markup {
         form.filters method="get" action="/ui/deals" data-filter="1" role="search" {
             @if let Some(at) = visit.pairs.get("as_of") { input type="hidden" name="as_of" value=(at); }
             label { "Search " input type="search" name="q" value=(visit.pairs.get("q").unwrap_or_default()) maxlength="100"; }
-            (owner_filter(visit, owners))
+            (choice(visit, owners))
             label { "View "
                 select name="view" {
                     option value="" { "board" }

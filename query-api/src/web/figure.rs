@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use revgauge_contract::Timestamp;
 
-use super::{ask::Sheet, visit::address};
+use super::{ask::Sheet, statement::Statement};
 
 /// How a number is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,37 +75,23 @@ pub(super) fn day(text: &str) -> Markup {
     }
 }
 
-/// The mark of a query on its page: numbers say with it which query they are of.
-pub(super) fn mark(sql: &str) -> String {
-    // FNV-1a, 64 bits: a page has a few dozen queries.
-    let hash = sql.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
-}
-
 /// A number of a query: row and column say which; its query stands in a link on the same page.
 pub(super) fn cell(sheet: &Sheet, row: usize, column: &str, form: Form) -> Markup {
     let value = sheet.number(row, column);
     html! {
-        data value=(value.map_or(String::new(), |value| value.to_string())) data-cell=(format!("{} {row} {column}", mark(&sheet.sql))) {
+        data value=(value.map_or(String::new(), |value| value.to_string())) data-cell=(format!("{} {row} {column}", sheet.sql.mark())) {
             (written(value, form))
         }
     }
 }
 
-/// The address of a query in the workbench.
-pub(super) fn sql_link(sql: &str) -> String {
-    address("/ui/sql", [("q", sql)])
-}
-
 /// The small link under a table or chart.
-pub(super) fn rows_and_sql(sql: &str) -> Markup {
+pub(super) fn rows_and_sql(sql: &Statement) -> Markup {
     html! {
         p.source {
-            a.sql data-sheet=(mark(sql)) href=(sql_link(sql)) { "Rows and SQL" }
+            a.sql data-sheet=(sql.mark()) href=(sql.workbench()) { "Rows and SQL" }
             " · "
-            a href=(address("/ui/sql.csv", [("q", sql)])) { "CSV" }
+            a href=(sql.csv()) { "CSV" }
         }
     }
 }
@@ -136,7 +122,7 @@ pub(super) fn tile_of(
 /// A large number that leads to its query.
 pub(super) fn figure(sheet: &Sheet, row: usize, column: &str, form: Form) -> Markup {
     html! {
-        a.figure href=(sql_link(&sheet.sql)) data-sheet=(mark(&sheet.sql)) title="Rows and SQL" { (cell(sheet, row, column, form)) }
+        a.figure href=(sheet.sql.workbench()) data-sheet=(sheet.sql.mark()) title="Rows and SQL" { (cell(sheet, row, column, form)) }
     }
 }
 

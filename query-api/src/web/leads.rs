@@ -21,21 +21,22 @@ use super::{
     layout::{Oops, Page, first_steps, page},
     table::{band, bar},
     visit::Visit,
+    who::{Who, choice},
 };
 use crate::problem::Problem;
 
 /// `GET /ui/leads?owner_id=&tier=&q=`
 pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
+    let owners = visit.owners().await?;
+    let who = Who::of(&visit, &owners).and("owner_id");
+    let mut filter = format!(" AND value IS NOT NULL{who}");
+    if let Some(tier) = visit.pairs.get("tier") {
+        filter += &format!(" AND tier = {}", quoted(tier));
+    }
     let queue = visit
         .ask_highest(
-            &highest(
-                &visit,
-                EntityKind::Contact,
-                "priority",
-                " AND value IS NOT NULL",
-                &["owner_id", "tier"],
-            ),
-            |chosen| queue_sql(&visit, chosen),
+            &highest(&visit, EntityKind::Contact, "priority", filter.clone()),
+            |chosen| queue_sql(&visit, &format!("{filter}{chosen}")),
         )
         .await?;
     let details = visit
@@ -44,7 +45,6 @@ pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response
     let accounts = visit
         .ask(details_sql(&visit, &queue, "account_id", "account"))
         .await?;
-    let owners = visit.owners().await?;
     let body = html! {
         (filters(&visit, &owners))
         @if queue.rows.is_empty() && visit.pairs.all().is_empty() { (first_steps(&visit)) }
@@ -66,32 +66,18 @@ pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response
     ))
 }
 
-/// What a page asks for as the highest of a score, narrowed by columns that the address names.
-pub(super) fn highest(
-    visit: &Visit,
-    kind: EntityKind,
-    score: &'static str,
-    filter: &str,
-    columns: &[&str],
-) -> Highest {
-    let given = columns
-        .iter()
-        .filter_map(|column| Some(format!(" AND {column} = {}", quoted(visit.pairs.get(column)?))));
+/// What a page asks for as the highest of a score, narrowed by conditions each with its ` AND `.
+pub(super) fn highest(visit: &Visit, kind: EntityKind, score: &'static str, filter: String) -> Highest {
     Highest {
         kind,
         score,
-        filter: given.fold(filter.to_owned(), |all, one| all + &one),
+        filter,
         searched: visit.pairs.get("q").is_some(),
     }
 }
 
-fn queue_sql(visit: &Visit, chosen: &str) -> String {
-    let mut filter = chosen.to_owned();
-    for (name, column) in [("owner_id", "owner_id"), ("tier", "tier")] {
-        if let Some(value) = visit.pairs.get(name) {
-            filter += &format!(" AND {column} = {}", quoted(value));
-        }
-    }
+fn queue_sql(visit: &Visit, filter: &str) -> String {
+    let mut filter = filter.to_owned();
     if let Some(words) = visit.pairs.get("q") {
         let words = quoted(&words.to_lowercase());
         filter += &format!(
@@ -100,7 +86,7 @@ fn queue_sql(visit: &Visit, chosen: &str) -> String {
     }
     format!(
         "SELECT entity_id, name, account_id, owner_id, value AS priority, tier, reasons FROM {} \
-         WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL{filter} \
+         WHERE entity_kind = 'contact' AND score = 'priority'{filter} \
          ORDER BY priority DESC, json_get_float(facts, 'engagement') DESC NULLS LAST, \
          json_get_float(facts, 'authority') DESC NULLS LAST, entity_id LIMIT {}",
         visit.scores(),
@@ -315,23 +301,8 @@ fn filters(visit: &Visit, owners: &Sheet) -> Markup {
                     @for tier in ["tier_1", "tier_2", "tier_3", "tier_4"] { option value=(tier) selected[chosen("tier", tier)] { (tier.replace('_', " ")) } }
                 }
             }
-            (owner_filter(visit, owners))
+            (choice(visit, owners))
             button type="submit" { "Filter" }
-        }
-    }
-}
-
-/// A choice of reps.
-pub(super) fn owner_filter(visit: &Visit, owners: &Sheet) -> Markup {
-    html! {
-        label { "Rep "
-            select name="owner_id" {
-                option value="" { "all" }
-                @for row in &owners.rows {
-                    @let id = text(row, "user_id");
-                    option value=(id) selected[visit.pairs.get("owner_id") == Some(id)] { (name_of(row)) }
-                }
-            }
         }
     }
 }

@@ -15,9 +15,11 @@ use super::{
     figure::{Form, instant, rows_and_sql, written},
     form::quoted,
     layout::{Oops, Page, first_steps, page},
-    leads::{answer_form, owner_filter, owner_name},
+    leads::{answer_form, owner_name},
+    statement::Statement,
     table::{Col, Show, band, col, table},
     visit::{Visit, short},
+    who::{Who, choice},
 };
 use crate::problem::Problem;
 
@@ -64,10 +66,9 @@ async fn list(
     score: &'static str,
     columns: &[Col],
 ) -> Result<Response, Oops> {
-    let mut filter = String::new();
-    if let Some(owner) = visit.pairs.get("owner_id") {
-        filter += &format!(" AND owner_id = {}", quoted(owner));
-    }
+    let owners = visit.owners().await?;
+    let mut filter = Who::of(visit, &owners).and("owner_id");
+    let wanted = super::leads::highest(visit, kind, score, filter.clone());
     if let Some(words) = visit.pairs.get("q") {
         let words = quoted(&words.to_lowercase());
         filter += &format!(
@@ -83,15 +84,13 @@ async fn list(
             visit.api.settings.web.page_rows
         )
     };
-    let wanted = super::leads::highest(visit, kind, score, "", &["owner_id"]);
     let found = visit.ask_highest(&wanted, sql).await?;
     let found = super::deals::told(visit, &found).await?;
-    let owners = visit.owners().await?;
     let body = html! {
         form.filters method="get" action=(visit.path) data-filter="1" role="search" {
             @if let Some(at) = visit.pairs.get("as_of") { input type="hidden" name="as_of" value=(at); }
             label { "Search " input type="search" name="q" value=(visit.pairs.get("q").unwrap_or_default()) maxlength="100"; }
-            (owner_filter(visit, &owners))
+            (choice(visit, &owners))
             button type="submit" { "Filter" }
         }
         @if found.rows.is_empty() && visit.pairs.all().is_empty() { (first_steps(visit)) }
@@ -355,20 +354,20 @@ pub(super) fn score_card(score: &Score, of: &EntityScores, visit: &Visit) -> Mar
     } else {
         Form::Share
     };
-    let sql = format!(
+    let sql = Statement::new(format!(
         "SELECT score, value, tier, contributions, definition FROM {} WHERE entity_kind = '{}' AND entity_id = {} AND score = {}",
         visit.scores(),
         of.entity_kind.as_str(),
         quoted(&of.entity_id),
         quoted(&score.name)
-    );
+    ));
     let mut parts: Vec<_> = score.contributions.iter().collect();
     parts.sort_by(|a, b| b.points.abs().total_cmp(&a.points.abs()));
     html! {
         article.card {
             h2 { (score.name.replace('_', " ")) " " @if let Some(tier) = &score.tier { (band(tier)) } }
-            p.big { a.figure href=(super::figure::sql_link(&sql)) data-sheet=(super::figure::mark(&sql)) title="Rows and SQL" {
-                data value=(score.value.map_or(String::new(), |value| value.to_string())) data-cell=(format!("{} 0 value", super::figure::mark(&sql))) { (written(score.value, form)) } } }
+            p.big { a.figure href=(sql.workbench()) data-sheet=(sql.mark()) title="Rows and SQL" {
+                data value=(score.value.map_or(String::new(), |value| value.to_string())) data-cell=(format!("{} 0 value", sql.mark())) { (written(score.value, form)) } } }
             @if let Some(why) = &score.unscored_because { p.empty { "Not scored: " (why) } }
             @if !parts.is_empty() {
                 ul.parts { @for part in parts.iter().take(12) {

@@ -27,6 +27,8 @@ pub struct WebSettings {
     pub max_answers: usize,
     /// Most rows of a table on a page.
     pub page_rows: usize,
+    /// Most people in the choice of whose numbers a page shows; where there are more, it offers a level of the hierarchy.
+    pub offered_people: usize,
     /// A source that has brought nothing for so many hours is called stale on every page.
     pub stale_hours: u32,
 }
@@ -43,6 +45,7 @@ impl Default for WebSettings {
             past_ms: 600_000,
             max_answers: 512,
             page_rows: 50,
+            offered_people: 250,
             stale_hours: 24,
         }
     }

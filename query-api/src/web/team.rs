@@ -14,6 +14,7 @@ use super::{
     leads::owner_name,
     table::{Col, Show, col, table},
     visit::Visit,
+    who::Who,
 };
 use crate::problem::Problem;
 
@@ -39,12 +40,13 @@ const ACTIVITY: &[Col] = &[
 /// `GET /ui/team?owner_id=`
 pub(super) async fn team(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
     let owners = visit.owners().await?;
-    let leaders = visit.ask(leaders_sql(&visit)).await?;
-    let activity = visit.ask(activity_sql(&visit)).await?;
+    let who = Who::of(&visit, &owners);
+    let leaders = visit.ask(leaders_sql(&visit, &who)).await?;
+    let activity = visit.ask(activity_sql(&visit, &who)).await?;
     let owner = visit.pairs.get("owner_id").map(str::to_owned);
     let own = match &owner {
-        Some(owner) => {
-            let filter = format!("d.status = 'open' AND d.owner_id = {}", quoted(owner));
+        Some(_) => {
+            let filter = format!("d.status = 'open'{}", who.and("d.owner_id"));
             Some(super::deals::list(&visit, &filter, 100).await?)
         }
         None => None,
@@ -71,12 +73,7 @@ pub(super) async fn team(Extension(visit): Extension<Visit>) -> Result<Response,
     Ok(page(&visit, &Page { title: &title, body }))
 }
 
-fn owner_and(visit: &Visit, column: &str) -> String {
-    let owner = visit.pairs.get("owner_id");
-    owner.map_or_else(String::new, |owner| format!(" AND {column} = {}", quoted(owner)))
-}
-
-fn leaders_sql(visit: &Visit) -> String {
+fn leaders_sql(visit: &Visit, who: &Who) -> String {
     let since = quoted(&visit.at_of_hour().plus_micros(-90 * DAY_US).to_string());
     let won = format!("d.status = 'won' AND coalesce(d.closed_at, d.close_date) >= TIMESTAMP {since}");
     let lost = format!("d.status = 'lost' AND coalesce(d.closed_at, d.close_date) >= TIMESTAMP {since}");
@@ -87,11 +84,11 @@ fn leaders_sql(visit: &Visit) -> String {
          median(CASE WHEN {won} THEN date_part('epoch', d.closed_at - d.created_at) / 86400 END) AS cycle_days \
          FROM {} d WHERE d.owner_id IS NOT NULL{} GROUP BY d.owner_id ORDER BY won DESC, open_amount DESC, d.owner_id LIMIT 200",
         visit.deals(),
-        owner_and(visit, "d.owner_id")
+        who.and("d.owner_id")
     )
 }
 
-fn activity_sql(visit: &Visit) -> String {
+fn activity_sql(visit: &Visit, who: &Who) -> String {
     let (from, to) = (visit.at_of_hour().plus_micros(-30 * DAY_US), visit.at_of_hour());
     let until = if visit.as_of.is_some() {
         format!(" AND day <= TIMESTAMP {}", quoted(&to.to_string()))
@@ -110,7 +107,7 @@ fn activity_sql(visit: &Visit) -> String {
         count("meetings", "'meeting.attended'"),
         count("no_shows", "'meeting.no_show'"),
         quoted(&from.to_string()),
-        owner_and(visit, "user_id")
+        who.and("user_id")
     )
 }
 
@@ -133,11 +130,12 @@ fn won_chart(leaders: &Sheet) -> Markup {
     }
 }
 
-/// `GET /ui/tv`: big numbers for a wall; it keeps itself current.
+/// `GET /ui/tv?owner_id=`: big numbers for a wall, of everyone or a team; it keeps itself current.
 pub(super) async fn tv(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
-    let totals = tv_totals(&visit).await?;
     let owners = visit.owners().await?;
-    let leaders = visit.ask(leaders_sql(&visit)).await?;
+    let who = Who::of(&visit, &owners);
+    let totals = tv_totals(&visit, &who).await?;
+    let leaders = visit.ask(leaders_sql(&visit, &who)).await?;
     let body = html! {
         div.tiles.tv {
             (tile("Won, 90 days", &totals, "won", Form::Money, ""))
@@ -156,7 +154,7 @@ pub(super) async fn tv(Extension(visit): Extension<Visit>) -> Result<Response, O
     ))
 }
 
-async fn tv_totals(visit: &Visit) -> Result<std::sync::Arc<Sheet>, Problem> {
+async fn tv_totals(visit: &Visit, who: &Who) -> Result<std::sync::Arc<Sheet>, Problem> {
     let since = quoted(&visit.at_of_hour().plus_micros(-90 * DAY_US).to_string());
     let closed = format!("coalesce(d.closed_at, d.close_date) >= TIMESTAMP {since}");
     visit
@@ -165,8 +163,9 @@ async fn tv_totals(visit: &Visit) -> Result<std::sync::Arc<Sheet>, Problem> {
              coalesce(sum(CASE WHEN d.status = 'open' THEN d.amount END), 0) AS open_amount, \
              count(CASE WHEN d.status = 'open' THEN 1 END) AS open_deals, \
              CAST(count(CASE WHEN d.status = 'won' AND {closed} THEN 1 END) AS DOUBLE) \
-             / nullif(count(CASE WHEN d.status IN ('won', 'lost') AND {closed} THEN 1 END), 0) AS win_rate FROM {} d",
-            visit.deals()
+             / nullif(count(CASE WHEN d.status IN ('won', 'lost') AND {closed} THEN 1 END), 0) AS win_rate FROM {} d WHERE TRUE{}",
+            visit.deals(),
+            who.and("d.owner_id")
         ))
         .await
 }

@@ -83,7 +83,7 @@ fn examples() -> Markup {
         ("All tables and columns", "SELECT * FROM table_columns"),
     ];
     html! {
-        section { h2 { "Try" } ul { @for (name, sql) in EXAMPLES { li { a href=(super::figure::sql_link(sql)) { (name) } } } } }
+        section { h2 { "Try" } ul { @for (name, sql) in EXAMPLES { li { a href=(super::visit::address("/ui/sql", [("q", *sql)])) { (name) } } } } }
     }
 }
 
