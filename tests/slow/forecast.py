@@ -1,4 +1,5 @@
-"""How fast is a forecast of 5,000 open deals, by REST: the first one, one after it, a what-if, one after a new event?
+"""How fast is a forecast of 5,000 open deals, by REST: the first one, one after it, a what-if, that of each team
+and person, one after a new event?
 
     python3 tests/slow/forecast.py target/release/revgauge [folder]
 
@@ -102,6 +103,15 @@ def main():
     told("what-if", *whats)
     told("team never asked for", *(asked(f"/v1/forecast?period=current&team_of=lead-{n}&limit=10")[0] for n in range(5)))
     told("team again", *(asked(f"/v1/forecast?period=current&team_of=lead-{n}&limit=10")[0] for n in range(5)))
+    by_node = [asked("/v1/forecast/nodes?period=current&limit=1000") for _ in range(9)]
+    nodes = by_node[0][1]["nodes"]
+    told(f"by node, {len(nodes)} of them", *(took for took, _ in by_node))
+    below = {}
+    for node_of in nodes[1:]:
+        above = (node_of["parent"], node_of["parent_kind"])
+        below[above] = below.get(above, 0) + node_of["value"]
+    off = max(abs(below[key] - one["value"]) for one in nodes if (key := (one["node"], one["node_kind"])) in below)
+    print(f"top {nodes[0]['value']:.2f}, most that the nodes below one are off its own: {off:.6f}")
     after = []
     for number in range(5):
         deal = deals[20 + number]
