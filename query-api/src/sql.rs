@@ -1,5 +1,6 @@
 //! Read-only SQL over everything a tenant has: catalogue, session, limits, answers.
 
+mod alert_rows;
 mod as_of_functions;
 mod attribution_function;
 mod audit_table;

@@ -3,7 +3,7 @@
 //! `ORDER BY value DESC LIMIT 50` over `scores` shows 50 explanations, and would have all of them made to sort them. This
 //! rule finds a sort that keeps its first rows over a read of `scores`, and has the entities that may stand among those
 //! rows chosen by a query of its own, over cheap columns alone; the scan then makes the other columns of these entities and of
-//! no others (`chosen_scan.rs`). The query itself stays as it is, so its answer is the same, ties included (ADR 098).
+//! no others (`chosen_scan.rs`). The query itself stays as it is, so its answer is the same, ties included (ADR 099).
 
 use std::{collections::HashSet, sync::Arc};
 

@@ -18,11 +18,11 @@ use revgauge_contract::{
 };
 
 use super::{
+    alert_rows::alert_rows,
     kept_records::KeptRecords,
     loaded_table::{Loading, loaded_plan},
     object_table::{Column, rows_of, schema_of},
     pushed::{kept_texts, texts_of},
-    session::records,
 };
 
 /// The last column of each such table: the whole record as JSON.
@@ -98,7 +98,10 @@ impl TableProvider for RecordTable {
             Box::pin(async move {
                 let ids = ids.as_deref();
                 let found = match of {
-                    Of::Alerts(at) => records(&scores.alerts(&tenant, ids, at, Knowledge::Now).await?)?,
+                    Of::Alerts(at) => {
+                        let found = scores.alerts(&tenant, ids, at, Knowledge::Now).await?;
+                        return Ok(vec![alert_rows(&tenant, &found, whole)?]);
+                    }
                     Of::Records(kind) if whole => scores.objects(&tenant, kind, ids, Knowledge::Now).await?,
                     Of::Records(kind) => {
                         if ids.is_none()

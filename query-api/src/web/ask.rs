@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use revgauge_contract::{Timestamp, score::EntityKind};
+use revgauge_contract::Timestamp;
 
-use super::{form::quoted, statement::Statement, visit::Visit};
+use super::{statement::Statement, visit::Visit};
 use crate::{
     freshness::Freshness,
     problem::Problem,
@@ -48,16 +48,6 @@ pub(super) fn text<'a>(row: &'a Value, name: &str) -> &'a str {
 /// A member of a row as number.
 pub(super) fn number(row: &Value, name: &str) -> Option<f64> {
     row.get(name).and_then(Value::as_f64)
-}
-
-/// The entities with the highest of a score that a page shows.
-pub(super) struct Highest {
-    pub(super) kind: EntityKind,
-    pub(super) score: &'static str,
-    /// Further conditions on columns that need no explanation, each with its ` AND `.
-    pub(super) filter: String,
-    /// Words are searched for, which names have to be read for.
-    pub(super) searched: bool,
 }
 
 /// An answer that is kept.
@@ -228,52 +218,6 @@ impl Visit {
             Some(since) => (oldest < since).then_some(since),
             None => (oldest.micros() < self.now.micros().saturating_sub(fresh_us)).then_some(self.now),
         }
-    }
-
-    /// Entities with the highest of a score, explained: first which they are, then what explains those alone. The answer
-    /// is that of the whole query, which it names. `sql` is given a further condition.
-    ///
-    /// # Errors
-    /// What stopped the queries.
-    pub(super) async fn ask_highest(
-        &self,
-        wanted: &Highest,
-        sql: impl Fn(&str) -> String,
-    ) -> Result<Arc<Sheet>, Problem> {
-        /// Times the rows of a page: further keys decide among the equal ones at its end.
-        const AMONG: usize = 10;
-        let (rows, whole) = (self.api.settings.web.page_rows, sql(""));
-        if self.as_of.is_some() || wanted.searched {
-            return self.ask_rows(whole, rows).await;
-        }
-        let first = format!(
-            "SELECT entity_id, value FROM {} WHERE entity_kind = '{}' AND score = '{}'{} \
-             ORDER BY value DESC NULLS LAST, entity_id LIMIT {}",
-            self.scores(),
-            wanted.kind.as_str(),
-            wanted.score,
-            wanted.filter,
-            rows * AMONG
-        );
-        let first = self.ask_rows(first, rows * AMONG).await?;
-        let least = first.number(rows.saturating_sub(1), "value");
-        let chosen = first
-            .rows
-            .iter()
-            .enumerate()
-            .filter(|(at, row)| *at < rows || (least.is_some() && number(row, "value") >= least))
-            .map(|(_, row)| quoted(text(row, "entity_id")));
-        let chosen: Vec<String> = chosen.collect();
-        if chosen.is_empty() {
-            return self.ask_rows(whole, rows).await;
-        }
-        let found = self
-            .ask_rows(sql(&format!(" AND entity_id IN ({})", chosen.join(", "))), rows)
-            .await?;
-        Ok(Arc::new(Sheet {
-            sql: Statement::new(whole),
-            ..Sheet::clone(&found)
-        }))
     }
 
     async fn compute(

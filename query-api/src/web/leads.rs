@@ -8,14 +8,11 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
-use revgauge_contract::{
-    event::{EventDraft, Reception},
-    score::EntityKind,
-};
+use revgauge_contract::event::{EventDraft, Reception};
 use serde_json::{Map, Value};
 
 use super::{
-    ask::{Highest, Sheet, text},
+    ask::{Sheet, text},
     figure::{Form, cell, rows_and_sql},
     form::{Pairs, encode, quoted},
     layout::{Oops, Page, first_steps, page},
@@ -29,15 +26,8 @@ use crate::problem::Problem;
 pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response, Oops> {
     let owners = visit.owners().await?;
     let who = Who::of(&visit, &owners).and("owner_id");
-    let mut filter = format!(" AND value IS NOT NULL{who}");
-    if let Some(tier) = visit.pairs.get("tier") {
-        filter += &format!(" AND tier = {}", quoted(tier));
-    }
     let queue = visit
-        .ask_highest(
-            &highest(&visit, EntityKind::Contact, "priority", filter.clone()),
-            |chosen| queue_sql(&visit, &format!("{filter}{chosen}")),
-        )
+        .ask_rows(queue_sql(&visit, &who), visit.api.settings.web.page_rows)
         .await?;
     let details = visit
         .ask(details_sql(&visit, &queue, "entity_id", "contact"))
@@ -66,18 +56,12 @@ pub(super) async fn leads(Extension(visit): Extension<Visit>) -> Result<Response
     ))
 }
 
-/// What a page asks for as the highest of a score, narrowed by conditions each with its ` AND `.
-pub(super) fn highest(visit: &Visit, kind: EntityKind, score: &'static str, filter: String) -> Highest {
-    Highest {
-        kind,
-        score,
-        filter,
-        searched: visit.pairs.get("q").is_some(),
+/// Of the contacts of whose owners `who` says.
+fn queue_sql(visit: &Visit, who: &str) -> String {
+    let mut filter = who.to_owned();
+    if let Some(tier) = visit.pairs.get("tier") {
+        filter += &format!(" AND tier = {}", quoted(tier));
     }
-}
-
-fn queue_sql(visit: &Visit, filter: &str) -> String {
-    let mut filter = filter.to_owned();
     if let Some(words) = visit.pairs.get("q") {
         let words = quoted(&words.to_lowercase());
         filter += &format!(
@@ -86,7 +70,7 @@ fn queue_sql(visit: &Visit, filter: &str) -> String {
     }
     format!(
         "SELECT entity_id, name, account_id, owner_id, value AS priority, tier, reasons FROM {} \
-         WHERE entity_kind = 'contact' AND score = 'priority'{filter} \
+         WHERE entity_kind = 'contact' AND score = 'priority' AND value IS NOT NULL{filter} \
          ORDER BY priority DESC, json_get_float(facts, 'engagement') DESC NULLS LAST, \
          json_get_float(facts, 'authority') DESC NULLS LAST, entity_id LIMIT {}",
         visit.scores(),

@@ -63,28 +63,25 @@ async fn list(
     visit: &Visit,
     kind: EntityKind,
     title: &str,
-    score: &'static str,
+    score: &str,
     columns: &[Col],
 ) -> Result<Response, Oops> {
     let owners = visit.owners().await?;
     let mut filter = Who::of(visit, &owners).and("owner_id");
-    let wanted = super::leads::highest(visit, kind, score, filter.clone());
     if let Some(words) = visit.pairs.get("q") {
         let words = quoted(&words.to_lowercase());
         filter += &format!(
             " AND (strpos(lower(coalesce(name, '')), {words}) > 0 OR strpos(lower(entity_id), {words}) > 0)"
         );
     }
-    let sql = |chosen: &str| {
-        format!(
-            "SELECT entity_id, name, account_id, owner_id, value, tier, reasons FROM {} \
-             WHERE entity_kind = '{}' AND score = '{score}'{filter}{chosen} ORDER BY value DESC NULLS LAST, entity_id LIMIT {}",
-            visit.scores(),
-            kind.as_str(),
-            visit.api.settings.web.page_rows
-        )
-    };
-    let found = visit.ask_highest(&wanted, sql).await?;
+    let rows = visit.api.settings.web.page_rows;
+    let sql = format!(
+        "SELECT entity_id, name, account_id, owner_id, value, tier, reasons FROM {} \
+         WHERE entity_kind = '{}' AND score = '{score}'{filter} ORDER BY value DESC NULLS LAST, entity_id LIMIT {rows}",
+        visit.scores(),
+        kind.as_str(),
+    );
+    let found = visit.ask_rows(sql, rows).await?;
     let found = super::deals::told(visit, &found).await?;
     let body = html! {
         form.filters method="get" action=(visit.path) data-filter="1" role="search" {
