@@ -11,7 +11,10 @@ mod rows;
 mod tests;
 mod upkeep;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -66,8 +69,8 @@ impl Default for KeptSettings {
     }
 }
 
-/// Kinds whose rows are kept.
-pub(crate) const KINDS: [EntityKind; 3] = [EntityKind::Deal, EntityKind::Account, EntityKind::Contact];
+/// Kinds whose rows are kept, in the order in which they are first made.
+pub(crate) const KINDS: [EntityKind; 3] = [EntityKind::Deal, EntityKind::Contact, EntityKind::Account];
 
 /// One entity, scored.
 #[derive(Debug)]
@@ -96,6 +99,8 @@ type Table = Arc<RwLock<Rows>>;
 pub(crate) struct Kept {
     pub(crate) settings: KeptSettings,
     tables: RwLock<HashMap<(Arc<str>, EntityKind), Table>>,
+    /// Whether the background round runs.
+    kept_up: AtomicBool,
 }
 
 impl Kept {
@@ -103,7 +108,17 @@ impl Kept {
         Self {
             settings,
             tables: RwLock::default(),
+            kept_up: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a background round makes rows that are missing, so that waiting for them has an end.
+    pub(crate) fn is_kept_up(&self) -> bool {
+        self.kept_up.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn keep_up(&self, kept_up: bool) {
+        self.kept_up.store(kept_up, Ordering::Release);
     }
 
     pub(crate) fn table(&self, tenant_id: &str, kind: EntityKind) -> Option<Table> {

@@ -70,6 +70,7 @@ def reports(ask, headers: dict[str, str]) -> None:
         began = time.perf_counter()
         answer, _ = ask(path, headers)
         took.append(((time.perf_counter() - began) * 1000, path.rsplit("/", 1)[1], answer.status))
+        print(".", end="", file=sys.stderr, flush=True)
     took.sort(reverse=True)
     for ms, name, status in took:
         print(f"{name:34} {ms:9.1f} ms" + ("" if status == 200 else f"   answered {status}"))

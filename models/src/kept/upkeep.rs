@@ -136,6 +136,19 @@ impl Scoring {
         Ok(())
     }
 
+    /// The rows kept of a kind, from here on where they were not; `None` where they are too many.
+    async fn table_begun(&self, tenant: &Arc<str>, kind: EntityKind) -> Result<Option<Table>, Failure> {
+        if let Some(table) = self.kept.table(tenant, kind) {
+            return Ok(Some(table));
+        }
+        let directory = self
+            .directories
+            .get(&*self.source, tenant, Knowledge::Now)
+            .await?;
+        self.kept.begin(tenant, kind, &directory, self.clock.now());
+        Ok(self.kept.table(tenant, kind))
+    }
+
     /// Waits for the first rows of many entities: each question that computed them itself would hold up the round that makes
     /// them for all. `false` when there are few enough to compute.
     ///
@@ -169,7 +182,13 @@ impl Scoring {
 
     /// The kept rows of a kind, those touched or old made again where they are few; `None` where rows are not kept yet.
     async fn kept(&self, tenant: &str, kind: EntityKind) -> Result<Option<Table>, Failure> {
-        let Some(table) = self.kept.table(tenant, kind) else {
+        let table = if self.kept.is_kept_up() {
+            // The round may not have come to it yet.
+            self.table_begun(&Arc::from(tenant), kind).await?
+        } else {
+            self.kept.table(tenant, kind)
+        };
+        let Some(table) = table else {
             return Ok(None);
         };
         if !self.first_made(&table, kind).await? {
@@ -243,6 +262,7 @@ impl Scoring {
     /// the settings allow, until told to stop. Without it every question is computed.
     pub async fn keep_rows(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         const IDLE: Duration = Duration::from_millis(250);
+        self.kept.keep_up(self.kept.settings.max_entities > 0);
         loop {
             let began = Instant::now();
             let (worked, missing) = self.upkeep().await;
@@ -256,9 +276,10 @@ impl Scoring {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        self.kept.keep_up(false);
     }
 
     /// Makes all rows that are missing: for tests and commands that do not run [`Self::keep_rows`].
@@ -280,6 +301,10 @@ impl Scoring {
                     Ok((did, lacks)) => {
                         worked |= did;
                         missing |= lacks;
+                        if lacks {
+                            // One kind is ready sooner than all are.
+                            break;
+                        }
                     }
                     Err(failure) => {
                         tracing::warn!(error = %failure, kind = kind.as_str(), "cannot renew kept scores, trying again");
@@ -297,14 +322,7 @@ impl Scoring {
         renew_us: i64,
     ) -> Result<(bool, bool), Failure> {
         let settings = &self.kept.settings;
-        if self.kept.table(tenant, kind).is_none() {
-            let directory = self
-                .directories
-                .get(&*self.source, tenant, Knowledge::Now)
-                .await?;
-            self.kept.begin(tenant, kind, &directory, self.clock.now());
-        }
-        let Some(table) = self.kept.table(tenant, kind) else {
+        let Some(table) = self.table_begun(tenant, kind).await? else {
             return Ok((false, false));
         };
         let before = self.clock.now().plus_micros(-renew_us);

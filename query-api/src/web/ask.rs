@@ -10,7 +10,10 @@ use std::{
 use datafusion::arrow::datatypes::DataType;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use revgauge_contract::Timestamp;
 
@@ -84,6 +87,9 @@ pub(super) struct Answers {
     fresh: Duration,
     stale: Duration,
     most: usize,
+    /// New answers in the place of ones that are shown meanwhile are made one after the other, and half as long as each took
+    /// is left to everything else: however many pages are open, renewing them takes no more than two thirds of the time.
+    renewals: Arc<Semaphore>,
     places: Mutex<HashMap<(String, String, usize), Arc<Place>>>,
 }
 
@@ -105,6 +111,7 @@ impl Answers {
             fresh: Duration::from_millis(fresh_ms),
             stale: Duration::from_millis(stale_ms),
             most: most.max(1),
+            renewals: Arc::new(Semaphore::new(1)),
             places: Mutex::default(),
         }
     }
@@ -181,7 +188,17 @@ impl Visit {
                     let Ok(_turn) = place.turn.try_lock() else {
                         return Ok(None);
                     };
-                    visit.compute(&place, sql, limit, WAIT, None).await.map(Some)
+                    let renewals = &visit.api.web.answers.renewals;
+                    let Ok(only) = Arc::clone(renewals).acquire_owned().await else {
+                        return Ok(None);
+                    };
+                    let began = Instant::now();
+                    let done = visit.compute(&place, sql, limit, WAIT, None).await;
+                    tokio::spawn(async move {
+                        sleep(began.elapsed() / 2).await;
+                        drop(only);
+                    });
+                    done.map(Some)
                 });
                 let patience = PATIENCE.saturating_sub(self.began.elapsed());
                 match tokio::time::timeout(patience, work).await {
