@@ -6,17 +6,18 @@
 --! chart: funnel
 --! column: step text
 --! column: contacts integer non_additive
-SELECT step, count(DISTINCT contact_key) AS contacts
-FROM (
-    SELECT contact_key, '1 mailed' AS step FROM contact_engagement WHERE type = 'email.sent'
-    UNION ALL
-    SELECT contact_key, '2 opened' AS step FROM contact_engagement WHERE type = 'email.opened' AND machine_class = 'none'
-    UNION ALL
-    SELECT contact_key, '3 clicked' AS step FROM contact_engagement WHERE type = 'email.clicked' AND machine_class = 'none'
-    UNION ALL
-    SELECT contact_key, '4 replied' AS step FROM contact_engagement WHERE type = 'email.replied'
-    UNION ALL
-    SELECT contact_key, '5 met' AS step FROM contact_engagement WHERE type = 'meeting.attended'
-) AS steps
+SELECT
+    CASE type
+        WHEN 'email.sent' THEN '1 mailed'
+        WHEN 'email.opened' THEN '2 opened'
+        WHEN 'email.clicked' THEN '3 clicked'
+        WHEN 'email.replied' THEN '4 replied'
+        ELSE '5 met'
+    END AS step,
+    count(DISTINCT contact_key) AS contacts
+FROM contact_engagement
+WHERE
+    type IN ('email.sent', 'email.replied', 'meeting.attended')
+    OR (type IN ('email.opened', 'email.clicked') AND machine_class = 'none')
 GROUP BY 1
 ORDER BY step

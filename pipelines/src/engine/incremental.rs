@@ -404,22 +404,25 @@ impl Engine {
         let values = sources
             .iter()
             .filter_map(|source| source.checked_sub(first_value));
-        let (keys, states) = {
+        let keys = sources.iter().filter(|source| **source < first_value);
+        let (rows, keys, states) = {
             let state = self.state.read();
             let (groups, places) = state.resolve(groups);
-            let keys = state.keys.columns(&groups).map_err(&failed)?;
+            let keys = state.keys.some_columns(&groups, keys.copied());
             let wanted = values.flat_map(states_of);
             (
-                keys,
+                groups.len(),
+                keys.map_err(&failed)?,
                 gather_some(&state.log.chunks, &places, &self.state_fields, wanted)?,
             )
         };
-        let rows = keys.first().map_or(0, |column| column.len());
-        let mut states = states.as_slice();
+        let (mut keys, mut states) = (keys.into_iter(), states.as_slice());
         let columns = sources
             .iter()
             .map(|source| match source.checked_sub(first_value) {
-                None => Ok(Arc::clone(&keys[*source])),
+                None => keys
+                    .next()
+                    .ok_or_else(|| DataFusionError::Internal(format!("group column {source} is missing"))),
                 Some(value) => {
                     let aggregate = &self.aggregation.aggregates[value];
                     let (own, rest) = states.split_at(aggregate.state.len());

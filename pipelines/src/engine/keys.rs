@@ -316,34 +316,38 @@ impl Keys {
 
     /// The group columns of the given groups.
     pub(super) fn columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.some_columns(groups, 0..self.fields.len())
+    }
+
+    /// As [`Self::columns`], those with the wanted numbers only, in that order.
+    pub(super) fn some_columns(
+        &self,
+        groups: &[u32],
+        wanted: impl Iterator<Item = usize>,
+    ) -> Result<Vec<ArrayRef>> {
         let records: Vec<Group> = groups.iter().map(|group| self.groups.get(*group)).collect();
         let entity = |record: &Group| self.entities.get(record.entity);
         let number = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let mut facet_place = 0;
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.len());
-        for (at, field) in self.fields.iter().enumerate() {
+        let column = |at: usize| -> Result<ArrayRef> {
+            let kind = self.fields[at].data_type();
             if at == self.tenant {
                 let codes = records.iter().map(|record| entity(record).0);
-                columns.push(self.tenants.values(codes, field.data_type())?);
-            } else if at == self.key {
+                return self.tenants.values(codes, kind);
+            }
+            if at == self.key {
                 let mut keys = StringViewBuilder::with_capacity(records.len());
                 for record in &records {
                     keys.append_option(entity(record).1.map(column::text));
                 }
-                columns.push(std::sync::Arc::new(keys.finish()));
-            } else {
-                let place = facet_place * 4;
-                let codes = records
-                    .iter()
-                    .map(|record| number(&self.facets.get(record.facet)[place..]));
-                columns.push(
-                    self.facet_columns[facet_place]
-                        .1
-                        .values(codes, field.data_type())?,
-                );
-                facet_place += 1;
+                return Ok(std::sync::Arc::new(keys.finish()));
             }
-        }
-        Ok(columns)
+            // Facets hold their codes in the order of the columns that are neither tenant nor key.
+            let facet = at - usize::from(self.tenant < at) - usize::from(self.key < at);
+            let codes = records
+                .iter()
+                .map(|record| number(&self.facets.get(record.facet)[facet * 4..]));
+            self.facet_columns[facet].1.values(codes, kind)
+        };
+        wanted.map(column).collect()
     }
 }

@@ -50,26 +50,35 @@ impl TableProvider for StateTable {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = StateRows {
-            engine: Arc::clone(&self.engine),
-            schema: self.schema(),
-            tenants: asked(filters, "tenant_id"),
-            keys: asked(filters, self.engine.plan().pipeline.key),
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema().project(columns)?),
+            None => self.schema(),
         };
-        let stream: Arc<dyn PartitionStream> = Arc::new(rows);
-        Ok(Arc::new(StreamingTableExec::try_new(
-            self.schema(),
-            vec![stream],
-            projection,
-            None,
-            false,
-            limit,
-        )?))
+        let keys = asked(filters, self.engine.plan().pipeline.key);
+        // Entities asked for by key are few: two halves of them would cost more than one whole.
+        let parts = match keys {
+            Some(_) => 1,
+            None => state.config_options().execution.target_partitions.max(1),
+        };
+        let tenants = asked(filters, "tenant_id");
+        let part = |part| -> Arc<dyn PartitionStream> {
+            Arc::new(StateRows {
+                engine: Arc::clone(&self.engine),
+                schema: Arc::clone(&schema),
+                tenants: tenants.clone(),
+                keys: keys.clone(),
+                part,
+                parts,
+            })
+        };
+        let streams = (0..parts).map(part).collect();
+        let plan = StreamingTableExec::try_new(Arc::clone(&schema), streams, None, [], false, limit)?;
+        Ok(Arc::new(plan))
     }
 }
 
@@ -115,12 +124,16 @@ fn values(filter: &Expr, column: &str) -> Option<Vec<String>> {
     }
 }
 
+/// Every `parts`-th slice of the rows, beginning with slice `part`.
 #[derive(Debug)]
 struct StateRows {
     engine: Arc<Engine>,
+    /// The columns read.
     schema: SchemaRef,
     tenants: Option<Vec<String>>,
     keys: Option<Vec<String>>,
+    part: usize,
+    parts: usize,
 }
 
 impl StateRows {
@@ -151,11 +164,17 @@ impl PartitionStream for StateRows {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let groups = self.groups();
-        let slices: Vec<Vec<u32>> = groups.chunks(SLICE).map(<[u32]>::to_vec).collect();
-        let engine = Arc::clone(&self.engine);
+        let slices = groups.chunks(SLICE).skip(self.part).step_by(self.parts);
+        let slices: Vec<Vec<u32>> = slices.map(<[u32]>::to_vec).collect();
+        let (engine, schema) = (Arc::clone(&self.engine), Arc::clone(&self.schema));
         let rows = stream::iter(slices).map(move |slice| {
+            let names: Vec<&str> = schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect();
             engine
-                .rows(&slice)
+                .columns_of(&slice, &names)
                 .map_err(|error| DataFusionError::External(Box::new(error)))
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
+use arrow::util::display::array_value_to_string;
 use datafusion::{physical_plan::displayable, prelude::SessionContext};
 use revgauge_contract::cut::{CutReader, LakeTable};
 
@@ -94,4 +95,38 @@ async fn statistics_agree_with_the_events_they_came_from() {
     )
     .await;
     assert_eq!(sum, direct);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_column_alone_is_that_of_the_whole_rows() {
+    let (rig, context) = rig().await;
+    for table in state_tables(&rig.runtime).expect("tables") {
+        let whole = context.table(table.name).await.expect("a table").collect().await;
+        let whole = whole.expect("rows");
+        let fields = table.provider.schema();
+        for (at, field) in fields.fields().iter().enumerate() {
+            let name = field.name();
+            // Without a second column, and behind one that stands elsewhere in the row.
+            for sql in [
+                format!("SELECT \"{name}\" FROM {}", table.name),
+                format!("SELECT \"{name}\", tenant_id AS t FROM {}", table.name),
+            ] {
+                let alone = context.sql(&sql).await.expect(&sql).collect().await.expect(&sql);
+                let texts = |batches: &[RecordBatch], column: usize| {
+                    let mut texts: Vec<String> = batches
+                        .iter()
+                        .flat_map(|batch| {
+                            let column = batch.column(column);
+                            (0..batch.num_rows())
+                                .map(|row| array_value_to_string(column, row).expect("prints"))
+                                .collect::<Vec<_>>()
+                        })
+                        .collect();
+                    texts.sort_unstable();
+                    texts
+                };
+                assert_eq!(texts(&alone, 0), texts(&whole, at), "{sql}");
+            }
+        }
+    }
 }
