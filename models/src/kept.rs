@@ -146,10 +146,17 @@ impl Kept {
         if held + directory.read().ids(kind).len() > self.settings.max_entities {
             return false;
         }
-        let table = Table::new(RwLock::new(Rows::new(kind, now)));
-        self.tables
-            .write()
-            .insert((Arc::clone(tenant_id), kind), Arc::clone(&table));
+        let table = {
+            let mut tables = self.tables.write();
+            let place = (Arc::clone(tenant_id), kind);
+            if tables.contains_key(&place) {
+                // A question and the background round may both begin.
+                return true;
+            }
+            let table = Table::new(RwLock::new(Rows::new(kind, now)));
+            tables.insert(place, Arc::clone(&table));
+            table
+        };
         // Listed after marks count, so that none that comes meanwhile is missed.
         let ids = directory.read().ids(kind);
         let mut rows = table.write();
