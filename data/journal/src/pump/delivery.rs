@@ -41,6 +41,9 @@ impl Delivery {
         mut batches: mpsc::Receiver<Arc<Delivered>>,
         shutdown: CancellationToken,
     ) {
+        // What the sieve has not read yet stays, also where every reader holds it: it is read for the deduplicator's sake, and
+        // which checkpoint of that a restart would choose is told with the first position.
+        let mut read = Position::START;
         let mut trim = interval(Duration::from_millis(self.settings.trim_every_ms.max(1)));
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -49,10 +52,11 @@ impl Delivery {
                 () = shutdown.cancelled() => return,
                 _ = trim.tick() => {
                     let delivered = *self.progress.borrow();
-                    self.trimmer.trim(delivered).await;
+                    self.trimmer.trim(delivered.min(read)).await;
                 }
                 next = batches.recv() => match next {
                     Some(delivered) => {
+                        read = delivered.position;
                         if !self.deliver(&delivered, &shutdown).await {
                             return;
                         }

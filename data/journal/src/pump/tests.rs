@@ -210,3 +210,41 @@ async fn a_reader_below_the_journal_is_told_so() {
     assert!(matches!(error, JournalError::ResumeTrimmed { .. }), "{error}");
     assert!(error.to_string().contains("'reader'") && error.to_string().contains("begins at 5"));
 }
+
+#[tokio::test]
+async fn what_the_deduplicator_has_not_read_yet_is_not_trimmed() {
+    let store = Arc::new(InMemory::new());
+    let journal = journal(&store, 1).await;
+    for id in 0..5 {
+        EventIntake::append(&*journal, vec![event(id)])
+            .await
+            .expect("appended");
+    }
+    // As after a crash that left no checkpoint of known ids: every reader holds everything, and the sieve begins anew. It has
+    // not sent a position yet, nor said which checkpoints there are.
+    let (send, receive) = mpsc::channel(1);
+    let (_restorable, checkpoints) = watch::channel(None);
+    let last = journal.last();
+    let delivery = Delivery {
+        consumers: Vec::new(),
+        trimmer: Trimmer {
+            journal: Arc::clone(&journal),
+            settled: Arc::new(move || last),
+            checkpoints,
+        },
+        settings: quick(),
+        seed: 1,
+        progress: watch::Sender::new(last),
+        trouble: watch::Sender::new(None),
+    };
+    let running = tokio::spawn(delivery.run(receive, CancellationToken::new()));
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(journal.first(), Position(1), "nothing was read yet");
+    send.send(journal.read(Position(3)).await.expect("read"))
+        .await
+        .expect("taken");
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(journal.first(), Position(4), "what was read goes");
+    drop(send);
+    running.await.expect("ends");
+}
