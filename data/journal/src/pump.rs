@@ -117,7 +117,7 @@ impl Pump {
         };
         // Either side ends the other: a dropped channel stops the sieve, a finished sieve the delivery.
         let sieve = tokio::spawn(sieve.run(start, send, shutdown.clone()));
-        let delivered = tokio::spawn(delivery.run(receive, shutdown));
+        let delivered = tokio::spawn(delivery.run(start, receive, shutdown));
         let sieved = sieve
             .await
             .unwrap_or(Err(JournalError::Task("reads the journal")));

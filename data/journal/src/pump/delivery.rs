@@ -35,15 +35,16 @@ pub(super) struct Trimmer {
 }
 
 impl Delivery {
-    /// Ends when the sieve does; what it read before a shutdown is left for the next start.
+    /// `start` is the first position that the sieve reads. Ends when the sieve does; what it read before a shutdown is left for the next start.
     pub(super) async fn run(
         mut self,
+        start: Position,
         mut batches: mpsc::Receiver<Arc<Delivered>>,
         shutdown: CancellationToken,
     ) {
         // What the sieve has not read yet stays, also where every reader holds it: it is read for the deduplicator's sake, and
         // which checkpoint of that a restart would choose is told with the first position.
-        let mut read = Position::START;
+        let mut read = Position(start.0.saturating_sub(1));
         let mut trim = interval(Duration::from_millis(self.settings.trim_every_ms.max(1)));
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -237,7 +237,7 @@ async fn what_the_deduplicator_has_not_read_yet_is_not_trimmed() {
         progress: watch::Sender::new(last),
         trouble: watch::Sender::new(None),
     };
-    let running = tokio::spawn(delivery.run(receive, CancellationToken::new()));
+    let running = tokio::spawn(delivery.run(Position(1), receive, CancellationToken::new()));
     tokio::time::sleep(Duration::from_millis(40)).await;
     assert_eq!(journal.first(), Position(1), "nothing was read yet");
     send.send(journal.read(Position(3)).await.expect("read"))
