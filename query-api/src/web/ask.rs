@@ -184,14 +184,21 @@ impl Visit {
                 let visit = self.clone();
                 // It goes on when the page does not wait for its end.
                 let work = tokio::spawn(async move {
-                    // Somebody is at it already: this page shows what there is.
+                    // Before the turn: who waits for a new answer does not stand behind other answers' renewals.
+                    let answers = &visit.api.web.answers;
+                    let Ok(only) = Arc::clone(&answers.renewals).acquire_owned().await else {
+                        return Ok(None);
+                    };
+                    // Somebody is at it, or was meanwhile: this page shows what there is.
                     let Ok(_turn) = place.turn.try_lock() else {
                         return Ok(None);
                     };
-                    let renewals = &visit.api.web.answers.renewals;
-                    let Ok(only) = Arc::clone(renewals).acquire_owned().await else {
-                        return Ok(None);
-                    };
+                    let now = place.kept();
+                    if let Some(now) =
+                        now.filter(|kept| answers.use_of(kept, visit.since, true) == Use::Serve)
+                    {
+                        return Ok(Some(now));
+                    }
                     let began = Instant::now();
                     let done = visit.compute(&place, sql, limit, WAIT, None).await;
                     tokio::spawn(async move {
